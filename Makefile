@@ -1,0 +1,59 @@
+# Each command does its own set-up: a virtual environment in this tree, with the versions of the constraints file.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+CONSTRAINTS := constraints-$(VERSION).txt
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS)
+
+.PHONY: help demo up test test-unit test-system lint format constraints clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/airflow  ## run the main job on a real Airflow: submit, wait deferred, find the texts
+	$(BIN)/python -m tools.demo
+
+up: $(VENV)/airflow  ## the same, and leave Airflow running with its UI at http://127.0.0.1:8080
+	$(BIN)/python -m tools.demo --stay --port 8080
+
+test: $(VENV)/dev  ## all tests: unit, contract, example DAGs, and a real Airflow
+	$(BIN)/python -m pytest
+
+test-unit: $(VENV)/dev  ## the tests that need no running Airflow
+	$(BIN)/python -m pytest -m "not system"
+
+test-system: $(VENV)/dev  ## the tests on a real Airflow
+	$(BIN)/python -m pytest -m system
+
+lint: $(VENV)/dev  ## style, types and the floors of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/dev  ## lay the code out
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints:  ## pin the newest versions that fit, for each Python that is supported
+	for python in 3.11 3.12 3.13; do tools/constraints.sh $$python || exit 1; done
+
+clean:  ## remove what the other commands made
+	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/pip: $(CONSTRAINTS)
+	@echo "Setting up $(VENV) (Python $(VERSION)) ..."
+	$(PYTHON) -m venv --clear $(VENV)
+	$(INSTALL) pip
+	@touch $@
+
+$(VENV)/airflow: $(VENV)/pip pyproject.toml
+	@echo "Installing Airflow and the provider; this takes about a minute ..."
+	$(INSTALL) --editable . --group airflow
+	@touch $@
+
+$(VENV)/dev: $(VENV)/airflow
+	@echo "Installing what the tests need ..."
+	$(INSTALL) --editable . --group dev
+	@touch $@
