@@ -1,0 +1,96 @@
+"""
+When an operation is asked about next, and how many questions a second the service gets. Pure.
+
+The clock and the random source come in as arguments.
+"""
+
+from __future__ import annotations
+
+SHORTEST_DELAY = 1.0
+LONGEST_DELAY = 60.0
+"""Seconds between two questions about one operation."""
+
+AGE_SHARE = 0.1
+"""The delay between two questions, as a share of the operation's age."""
+
+SLOWEST_SHARE = 1 / 32
+"""The share of the budget that is left after many answers with 429."""
+
+RECOVERY_SECONDS = 20.0
+"""Seconds without a 429 in which a budget that was cut recovers in full."""
+
+
+def first_delay(age: float) -> float:
+    """
+    Return the seconds until an operation is asked about for the first time.
+
+    :param age: Seconds since it was submitted. One that is older than a moment may well be done: ask at once.
+    """
+    return max(0.0, SHORTEST_DELAY - max(0.0, age))
+
+
+def next_delay(age: float, *, random: float) -> float:
+    """
+    Return the seconds until a running operation is asked about again.
+
+    That an operation ended is seen within a tenth of the time it took; one of an hour costs tens of
+    questions, not thousands.
+
+    :param age: Seconds since it was submitted.
+    :param random: A number from 0 to 1. It only shortens the delay, by up to a fifth.
+    """
+    delay = min(LONGEST_DELAY, max(SHORTEST_DELAY, age * AGE_SHARE))
+    return delay * (0.8 + 0.2 * random)
+
+
+def trouble_delay(troubles: int, *, random: float) -> float:
+    """
+    Return the seconds until an operation is asked about again after questions that failed.
+
+    :param troubles: How many failed in a row, from 1.
+    """
+    return min(LONGEST_DELAY, 2.0 ** min(troubles - 1, 16)) * (0.5 + 0.5 * random)
+
+
+class RateBudget:
+    """
+    Spreads requests evenly, so that no second holds more than the budget.
+
+    A 429 halves the rate for everyone; it recovers linearly.
+
+    :param per_second: Requests a second.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._full = per_second
+        self._rate = per_second
+        self._rate_at = 0.0
+        self._next = 0.0
+        self._cut_at = float("-inf")
+
+    def reserve(self, now: float) -> float:
+        """
+        Take the next place in the queue.
+
+        :param now: Seconds on any clock that only goes forward.
+        :return: Seconds to wait before the request may be sent.
+        """
+        start = max(now, self._next)
+        self._next = start + 1.0 / self.rate(now)
+        return start - now
+
+    def rate(self, now: float) -> float:
+        """Return the requests a second that are allowed now."""
+        recovered = (now - self._rate_at) / RECOVERY_SECONDS * self._full
+        return min(self._full, self._rate + max(0.0, recovered))
+
+    def slow_down(self, now: float) -> None:
+        """
+        Halve the rate, because the service said that it is too high.
+
+        Requests that were under way together are refused together: they count once a second.
+        """
+        if now - self._cut_at < 1.0:
+            return
+        self._rate = max(self._full * SLOWEST_SHARE, self.rate(now) / 2)
+        self._rate_at = self._cut_at = now

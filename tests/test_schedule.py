@@ -1,0 +1,112 @@
+"""An end is seen soon, a long wait costs little, and no second holds more than the budget."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider.yandex_ai_studio import schedule
+from airflow_provider.yandex_ai_studio.schedule import RECOVERY_SECONDS, SLOWEST_SHARE, RateBudget
+
+HOUR = 3600.0
+EPSILON = 1e-6
+
+fractions = st.floats(0, 1)
+ages = st.floats(-HOUR, 1000 * HOUR)  # below 0: the clocks of worker and triggerer differ
+rates = st.floats(0.1, 100)
+
+
+def questions(ends_at, randoms):
+    """Return when an operation is asked about, up to the question that sees its end."""
+    times = [schedule.first_delay(0)]
+    while times[-1] < ends_at:
+        times.append(times[-1] + schedule.next_delay(times[-1], random=randoms[len(times) % len(randoms)]))
+    return times
+
+
+@given(st.floats(0, 72 * HOUR), st.lists(fractions, min_size=1, max_size=8))
+def test_an_end_is_seen_within_a_tenth_of_the_run_time(ends_at, randoms):
+    assert questions(ends_at, randoms)[-1] - ends_at <= 0.1 * ends_at + 1
+
+
+@given(st.lists(fractions, min_size=1, max_size=8))
+def test_an_hour_costs_about_a_hundred_questions_and_a_day_not_two_thousand(randoms):
+    assert len(questions(HOUR, randoms)) <= 130
+    assert len(questions(24 * HOUR, randoms)) <= 1900
+
+
+@given(ages, fractions)
+def test_a_delay_stays_in_its_bounds(age, random):
+    assert 0 <= schedule.first_delay(age) <= schedule.SHORTEST_DELAY
+    assert 0.8 * schedule.SHORTEST_DELAY <= schedule.next_delay(age, random=random) <= schedule.LONGEST_DELAY
+
+
+def test_an_operation_that_was_submitted_long_ago_is_asked_about_at_once():
+    assert schedule.first_delay(HOUR) == 0
+
+
+@given(st.integers(1, 10**6), fractions)
+def test_the_delay_after_troubles_grows_up_to_its_bound(troubles, random):
+    delay = schedule.trouble_delay(troubles, random=random)
+    assert 0.5 <= delay <= schedule.LONGEST_DELAY
+    assert delay <= schedule.trouble_delay(troubles + 1, random=random)
+
+
+@given(rates, st.lists(st.tuples(st.floats(0, 3), st.booleans()), max_size=200))
+def test_no_second_holds_more_requests_than_the_budget(per_second, steps):
+    """Whatever the times and the 429s: a half-open second holds ceil(per_second) starts at most."""
+    budget, now, starts = RateBudget(per_second), 0.0, []
+    for pause, refused in steps:
+        now += pause
+        if refused:
+            budget.slow_down(now)
+        starts.append(now + budget.reserve(now))
+    assert starts == sorted(starts)
+    most = math.ceil(per_second)
+    for first, one_too_many in zip(starts, starts[most:], strict=False):
+        assert one_too_many - first >= 1 - EPSILON
+
+
+@given(rates, st.integers(1, 500))
+def test_places_in_the_queue_are_given_out_evenly(per_second, requests):
+    budget = RateBudget(per_second)
+    waits = [budget.reserve(1000.0) for _ in range(requests)]
+    assert waits == pytest.approx([number / per_second for number in range(requests)])
+
+
+def test_an_idle_budget_does_not_save_up_a_burst():
+    budget = RateBudget(10)
+    budget.reserve(0.0)
+    assert [budget.reserve(HOUR) for _ in range(3)] == pytest.approx([0, 0.1, 0.2])
+
+
+@given(rates, st.floats(0, 10**9), st.lists(st.floats(0, 5), max_size=60))
+def test_a_429_slows_down_never_to_a_halt_and_recovers_in_full(per_second, now, pauses):
+    budget = RateBudget(per_second)
+    before = budget.rate(now)
+    budget.slow_down(now)
+    assert budget.rate(now) == pytest.approx(before / 2)
+    for pause in pauses:
+        now += pause
+        before = budget.rate(now)
+        budget.slow_down(now)
+        assert per_second * SLOWEST_SHARE * (1 - EPSILON) <= budget.rate(now) <= before
+    assert budget.rate(now + RECOVERY_SECONDS / 2) <= budget.rate(now + RECOVERY_SECONDS)
+    assert budget.rate(now + RECOVERY_SECONDS) == per_second
+
+
+def test_requests_that_are_refused_together_count_once():
+    budget = RateBudget(40)
+    for _ in range(20):
+        budget.slow_down(100.0)
+    budget.slow_down(100.9)
+    assert budget.rate(100.0) == 20
+    budget.slow_down(101.0)
+    assert budget.rate(101.0) == pytest.approx((20 + 40 / RECOVERY_SECONDS) / 2)
+
+
+def test_a_slower_rate_is_what_the_queue_gets():
+    budget = RateBudget(40)
+    budget.slow_down(100.0)
+    assert [budget.reserve(100.0) for _ in range(3)] == pytest.approx([0, 1 / 20, 2 / 20])
