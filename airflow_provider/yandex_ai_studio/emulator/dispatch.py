@@ -1,0 +1,97 @@
+"""What happens to each request, whatever its route: count, fault, authorize, admit, wait, answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+from airflow_provider.yandex_ai_studio.emulator import names
+from airflow_provider.yandex_ai_studio.emulator.access import authorize, check_folder, named_folder
+from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
+from airflow_provider.yandex_ai_studio.emulator.routes import table
+from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
+from airflow_provider.yandex_ai_studio.emulator.state.faults import Fault
+from airflow_provider.yandex_ai_studio.emulator.wire.errors import ApiError, Undecodable
+from airflow_provider.yandex_ai_studio.emulator.wire.proto_json import MalformedBody
+
+_GARBAGE = "<html><head><title>502 Bad Gateway</title></head><body>upstream is gone"
+
+
+async def dispatch(backend: Backend, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+    """Answer a request; ``None`` closes the connection without an answer."""
+    if path.startswith("/_emulator/"):
+        return _control(backend, method, path, Request(headers, body, id=""))
+    found = table.find(path)
+    name = found[0].name if found else names.UNKNOWN
+    backend.stats.request(name)
+    request = Request(headers, body, id=backend.ids.request())
+    if found is None:
+        answer: Answer | None = Answer.of_text("Not Found", 404)
+    elif method not in found[0].methods:
+        answer = Answer.of_text("Method Not Allowed", 405)
+    else:
+        route, parameters = found
+        answer = await _vendor(backend, route, replace(request, parameters=parameters))
+    backend.stats.response(name, answer.status if answer else None)
+    return answer and _traced(backend, answer, request)
+
+
+async def _vendor(backend: Backend, route: table.Route, request: Request) -> Answer | None:
+    fault = backend.faults.take(route.name, request.parameters.get("operation_id"), request.body)
+    match fault.kind if fault else None:
+        case "drop":
+            return None
+        case "status" | "garbage" if fault:
+            return _planted(route, request, fault)
+        case "delay" if fault:
+            await asyncio.sleep(fault.seconds)
+    try:
+        answer = await _served(backend, route, replace(request, ending=fault.ending if fault else None))
+    except MalformedBody as error:
+        answer = _rendered(route, request, Undecodable(str(error)))
+    except ApiError as error:
+        answer = _rendered(route, request, error)
+    return None if fault and fault.kind == "lost_answer" else answer
+
+
+async def _served(backend: Backend, route: table.Route, request: Request) -> Answer:
+    if route.authorized:
+        request = replace(request, account_id=authorize(backend, request.headers, route.openai))
+        check_folder(backend, named_folder(request.headers))
+    with backend.quotas.admit(route.name):
+        if backend.settings.latency:
+            await asyncio.sleep(backend.settings.latency)
+        return route.handler(backend, request)
+
+
+def _control(backend: Backend, method: str, path: str, request: Request) -> Answer:
+    handler = table.CONTROL.get((method, path))
+    if handler is None:
+        return Answer.of_json({"error": f"the emulator has no route {method} {path}"}, 404)
+    try:
+        return handler(backend, request)
+    except ValueError as error:
+        return Answer.of_json({"error": str(error)}, 400)
+
+
+def _planted(route: table.Route, request: Request, fault: Fault) -> Answer:
+    garbage = fault.kind == "garbage"
+    body = _GARBAGE if garbage and fault.body is None else fault.body
+    status = 200 if garbage else fault.status
+    if body is None:
+        answer = _rendered(route, request, ApiError.of_status(status))
+    elif isinstance(body, str):
+        answer = Answer.of_text(body, status, "text/html")
+    else:
+        answer = Answer.of_json(body, status)
+    return replace(answer, headers=fault.headers or {})
+
+
+def _rendered(route: table.Route, request: Request, error: ApiError) -> Answer:
+    return Answer.of_json(route.shape(error, request.id), error.status)
+
+
+def _traced(backend: Backend, answer: Answer, request: Request) -> Answer:
+    ids = {"x-request-id": request.id, "x-server-trace-id": backend.ids.trace()}
+    return replace(answer, headers={**ids, **answer.headers})

@@ -1,0 +1,61 @@
+"""A request and an answer as plain values, so that routes can be called without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from airflow_provider.yandex_ai_studio.emulator.state.operations import Ending
+
+_JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Hold what a route needs to know of a request.
+
+    :param headers: by any capitalization.
+    :param id: what the answer's ``x-request-id`` says.
+    :param parameters: the variable parts of the path.
+    :param account_id: whom the credential belongs to; empty on routes that ask for none.
+    :param ending: how a fault wants the operation to end that this request creates or reads.
+    """
+
+    headers: Mapping[str, str]
+    body: bytes
+    id: str
+    parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    account_id: str = ""
+    ending: Ending | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Hold an answer; one of several parts is sent part by part."""
+
+    status: int
+    parts: tuple[bytes, ...]
+    content_type: str = _JSON
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of_json(cls, payload: object, status: int = 200) -> Answer:
+        """Return an answer with a JSON body."""
+        return cls(status, (_encoded(payload),))
+
+    @classmethod
+    def of_lines(cls, payloads: Iterable[dict[str, Any]]) -> Answer:
+        """Return a stream of JSON bodies, one a line."""
+        return cls(200, tuple(_encoded(payload) + b"\n" for payload in payloads))
+
+    @classmethod
+    def of_text(cls, text: str, status: int, content_type: str = "text/plain") -> Answer:
+        """Return an answer that is not JSON, or not sound JSON."""
+        return cls(status, (text.encode(),), content_type)
+
+
+def _encoded(payload: object) -> bytes:
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,101 @@
+"""The emulator's own routes: look behind the service, and make it go wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
+from airflow_provider.yandex_ai_studio.emulator.state import faults
+from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
+from airflow_provider.yandex_ai_studio.emulator.state.clock import precise_timestamp
+from airflow_provider.yandex_ai_studio.emulator.state.credentials import TOKEN_SECONDS
+
+
+def stats(backend: Backend, _request: Request) -> Answer:
+    """Return what was counted."""
+    return Answer.of_json(read_stats(backend))
+
+
+def operations(backend: Backend, _request: Request) -> Answer:
+    """Return all operations, for accounting."""
+    return Answer.of_json({"operations": list_operations(backend)})
+
+
+def add_faults(backend: Backend, request: Request) -> Answer:
+    """Queue faults."""
+    parsed = faults.parse(json.loads(request.body))
+    backend.faults.add(*parsed)
+    return Answer.of_json({"queued": len(parsed)})
+
+
+def clear_faults(backend: Backend, _request: Request) -> Answer:
+    """Forget all faults that wait."""
+    backend.faults.clear()
+    return Answer.of_json({})
+
+
+def create_service_account_key(backend: Backend, request: Request) -> Answer:
+    """Create an authorized key that the token exchange accepts."""
+    asked = _members(request, token_seconds=(int, float))
+    seconds = asked.get("token_seconds", TOKEN_SECONDS)
+    return Answer.of_json(backend.credentials.create_service_account_key(seconds))
+
+
+def change_api_keys(backend: Backend, request: Request) -> Answer:
+    """Revoke an API key, or accept another."""
+    asked = _members(request, revoke=str, add=str)
+    if "revoke" in asked:
+        backend.credentials.revoke_api_key(asked["revoke"])
+    if "add" in asked:
+        backend.credentials.add_api_key(asked["add"])
+    return Answer.of_json({})
+
+
+def advance_clock(backend: Backend, request: Request) -> Answer:
+    """Move the emulator's time forward."""
+    backend.clock.advance(_members(request, advance_seconds=(int, float)).get("advance_seconds", 0))
+    return Answer.of_json({"now": precise_timestamp(backend.clock.now())})
+
+
+def read_stats(backend: Backend) -> dict[str, Any]:
+    """Return what was counted, ready for JSON."""
+    submissions = len(backend.operations)
+    return {
+        **backend.stats.traffic(),
+        "submissions": submissions,
+        "generations": submissions + backend.stats.direct_generations,
+        "operations": backend.operations.count_by_state(),
+        "tokens_issued": backend.credentials.tokens_issued,
+    }
+
+
+def list_operations(backend: Backend) -> list[dict[str, Any]]:
+    """Return all operations, ready for JSON."""
+    return [
+        {
+            "id": operation.id,
+            "state": phase.state.value,
+            "created_at": precise_timestamp(operation.created_at),
+            "ended_at": precise_timestamp(operation.ended_at) if phase.done and operation.ended_at else None,
+            "prompt_sha256": operation.prompt_sha256,
+            "prompt_head": operation.prompt_head,
+        }
+        for operation, phase in backend.operations
+    ]
+
+
+def _members(request: Request, **kinds: Any) -> dict[str, Any]:
+    """Read a JSON object that has no members but these, each of its type.
+
+    :raises ValueError: when it is anything else.
+    """
+    value = json.loads(request.body or b"{}")
+    if not isinstance(value, dict):
+        raise ValueError("the body must be a JSON object")
+    for name, member in value.items():
+        if name not in kinds:
+            raise ValueError(f"unknown field {name!r}, known are {', '.join(kinds)}")
+        if not isinstance(member, kinds[name]) or isinstance(member, bool):
+            raise ValueError(f"the type of {name} is wrong")
+    return value

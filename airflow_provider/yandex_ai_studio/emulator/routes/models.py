@@ -1,0 +1,31 @@
+"""The list of models."""
+
+from __future__ import annotations
+
+from airflow_provider.yandex_ai_studio.emulator.access import named_folder
+from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
+from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
+from airflow_provider.yandex_ai_studio.emulator.wire.errors import ApiError, Code
+
+_MODELS = (
+    "aliceai-llm/latest",
+    "gpt-oss-120b/latest",
+    "gpt-oss-20b/latest",
+    "gemma-3-27b-it/latest",
+    "qwen3-235b-a22b-fp8/latest",
+    "yandexgpt-lite/latest",
+    "yandexgpt-lite/rc",
+    "yandexgpt/latest",
+    "yandexgpt/rc",
+)
+
+
+def list_models(backend: Backend, request: Request) -> Answer:
+    """Return the models of a folder. Other names are served as well: in the API they are free text."""
+    folder = named_folder(request.headers)
+    if folder is None:
+        raise ApiError(Code.INVALID_ARGUMENT, "the folder is missing: name it in the OpenAI-Project header")
+    data = [
+        {"id": f"gpt://{folder}/{model}", "object": "model", "owned_by": "yandex", "created": 0} for model in _MODELS
+    ]
+    return Answer.of_json({"object": "list", "data": data})

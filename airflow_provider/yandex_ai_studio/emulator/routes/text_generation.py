@@ -1,0 +1,95 @@
+"""The text-generation API and its tokenizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider.yandex_ai_studio.emulator.access import check_folder
+from airflow_provider.yandex_ai_studio.emulator.generation.completion import (
+    MODEL_VERSION,
+    RESPONSE_TYPE,
+    Completion,
+    as_text,
+    complete,
+    prompt,
+)
+from airflow_provider.yandex_ai_studio.emulator.generation.tokens import Token, tokenize
+from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
+from airflow_provider.yandex_ai_studio.emulator.routes.operations import render
+from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
+from airflow_provider.yandex_ai_studio.emulator.state.operations import success
+from airflow_provider.yandex_ai_studio.emulator.wire import messages, proto_json, rules
+from airflow_provider.yandex_ai_studio.emulator.wire.errors import ApiError, Code
+
+
+def complete_now(backend: Backend, request: Request) -> Answer:
+    """Answer at once, or as a stream of growing answers."""
+    asked = _checked(backend, request)
+    completion = _generated(asked, request)
+    backend.stats.direct_generations += 1
+    if asked.get("completionOptions", {}).get("stream"):
+        return Answer.of_lines({"result": part.response()} for part in completion.parts())
+    return Answer.of_json({"result": completion.response()})
+
+
+def submit(backend: Backend, request: Request) -> Answer:
+    """Start an operation that will hold the answer."""
+    asked = _checked(backend, request)
+    if asked.get("completionOptions", {}).get("stream"):
+        raise ApiError(Code.INVALID_ARGUMENT, "stream is not available in asynchronous mode")
+    completion = _generated(asked, request)
+    ending = request.ending or success({"@type": RESPONSE_TYPE, **completion.response()})
+    operation = backend.operations.create(request.account_id, prompt(asked), ending)
+    return Answer.of_json(render(operation, backend.clock.now()))
+
+
+def tokenize_text(backend: Backend, request: Request) -> Answer:
+    """Return the tokens of a text."""
+    asked = messages.TOKENIZE_REQUEST(proto_json.decode(request.body))
+    _check_model(backend, asked)
+    text = asked.get("text", "")
+    if problem := rules.text_problem(text):
+        raise _session_error(problem, asked, request)
+    return _tokens(tokenize(text))
+
+
+def tokenize_completion(backend: Backend, request: Request) -> Answer:
+    """Return the tokens that a completion request is billed for."""
+    return _tokens(tokenize(as_text(_checked(backend, request))))
+
+
+def _checked(backend: Backend, request: Request) -> dict[str, Any]:
+    asked = messages.COMPLETION_REQUEST(proto_json.decode(request.body))
+    _check_model(backend, asked)
+    for problem in rules.problems(asked):
+        raise _session_error(problem, asked, request)
+    return asked
+
+
+def _check_model(backend: Backend, asked: dict[str, Any]) -> None:
+    try:
+        folder = rules.folder_of(asked.get("modelUri", ""))
+    except ValueError as error:
+        raise ApiError(Code.INVALID_ARGUMENT, str(error)) from None
+    check_folder(backend, folder)
+
+
+def _generated(asked: dict[str, Any], request: Request) -> Completion:
+    try:
+        return complete(asked)
+    except ValueError as error:
+        raise _session_error(str(error), asked, request) from None
+
+
+def _session_error(problem: str, asked: dict[str, Any], request: Request) -> ApiError:
+    session = (
+        f"internal_id={request.id}&request_id={request.id}"
+        f"&client_request_id={request.headers.get('x-client-request-id', 'undefined')}"
+        f"&folder_id={rules.folder_of(asked['modelUri']) or ''}"
+    )
+    return ApiError(Code.INVALID_ARGUMENT, f"Error in session {session}: {problem}")
+
+
+def _tokens(tokens: list[Token]) -> Answer:
+    rendered = [{"id": str(token.id), "text": token.text, "special": token.special} for token in tokens]
+    return Answer.of_json({"tokens": rendered, "modelVersion": MODEL_VERSION})

@@ -1,0 +1,92 @@
+"""The network front: one port for everything that the vendor serves on several hosts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from airflow_provider.yandex_ai_studio.emulator.dispatch import dispatch
+from airflow_provider.yandex_ai_studio.emulator.request import Answer
+from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
+from airflow_provider.yandex_ai_studio.emulator.state.stats import Stats
+
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+#: How long requests that are under way may take to end when the server stops.
+_SHUTDOWN_SECONDS = 0.2
+
+_BACKLOG = 1024
+
+
+class Server:
+    """Serve a backend over HTTP.
+
+    :param host: the address to listen on.
+    :param port: the port to listen on; 0 picks a free one.
+    """
+
+    def __init__(self, backend: Backend, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._backend = backend
+        self._host = host
+        self._port = port
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self) -> str:
+        """Begin to listen, and return the base URL.
+
+        :raises OSError: when the port is taken.
+        """
+        self._runner = web.ServerRunner(
+            _CountingServer(self._handle, self._backend.stats),
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port, backlog=_BACKLOG).start()
+        port = self._runner.addresses[0][1]
+        return f"http://{self._host}:{port}"
+
+    async def stop(self) -> None:
+        """Close all connections and stop listening."""
+        if self._runner:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.content.read()
+        answer = await dispatch(self._backend, request.method, request.path, request.headers, body)
+        if answer is not None:
+            return await _send(request, answer)
+        if request.transport:
+            request.transport.close()
+        return web.Response()
+
+
+class _CountingServer(web.Server):
+    """Count the TCP connections, which aiohttp itself knows only while they are open."""
+
+    def __init__(self, handler: _Handler, stats: Stats) -> None:
+        super().__init__(handler, access_log=None)
+        self._stats = stats
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._stats.connection_opened()
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self._stats.connection_closed()
+
+
+async def _send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    headers = CIMultiDict({"Content-Type": answer.content_type})
+    headers.update(answer.headers)
+    if len(answer.parts) == 1:
+        return web.Response(status=answer.status, headers=headers, body=answer.parts[0])
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    for part in answer.parts:
+        await response.write(part)
+    await response.write_eof()
+    return response

@@ -1,0 +1,153 @@
+"""Faults that wait for a request: what can go wrong, where, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider.yandex_ai_studio.emulator import names
+from airflow_provider.yandex_ai_studio.emulator.state.operations import NOTHING, Ending, failure
+
+#: The kinds of faults, each with the fields that belong to it; those marked ``True`` must be given.
+KINDS: dict[str, dict[str, bool]] = {
+    "status": {"status": True, "body": False, "headers": False},
+    "delay": {"seconds": True},
+    "drop": {},
+    "garbage": {"body": False},
+    "lost_answer": {},
+    "operation_error": {"code": False, "message": False},
+    "operation_empty": {},
+    "early_error": {"code": False, "message": False},
+}
+_ENDINGS = ("operation_error", "operation_empty", "early_error")
+_COMMON = ("route", "kind", "times", "after", "operation_id", "match")
+_INTERNAL = 13
+
+
+@dataclass
+class Fault:
+    """Hold a fault that waits.
+
+    :param route: the name of the route that it waits at.
+    :param kind: what goes wrong, one of :data:`KINDS`.
+    :param times: how many requests it still hits; ``None`` is every one, until the faults are cleared.
+    :param after: how many requests it still lets through.
+    :param operation_id: hit only requests for this operation.
+    :param match: hit only requests whose body contains this.
+    """
+
+    route: str
+    kind: str
+    times: int | None = 1
+    after: int = 0
+    operation_id: str | None = None
+    match: str | None = None
+    status: int = 500
+    body: object = None
+    headers: dict[str, str] | None = None
+    seconds: float = 0.0
+    code: int = _INTERNAL
+    message: str = "Internal error"
+
+    @property
+    def ending(self) -> Ending | None:
+        """Return how the operation ends that this fault meets; ``None`` for faults of another kind."""
+        if self.kind == "operation_empty":
+            return NOTHING
+        if self.kind in _ENDINGS:
+            return failure(self.code, self.message, early=self.kind == "early_error")
+        return None
+
+    def hits(self, route: str, operation_id: str | None, body: bytes) -> bool:
+        """Say whether this fault is meant for such a request."""
+        return (
+            self.route == route
+            and self.operation_id in (None, operation_id)
+            and (self.match is None or self.match.encode() in body)
+        )
+
+
+class Faults:
+    """Keep the faults that wait, in the order in which they were queued."""
+
+    def __init__(self) -> None:
+        self._queue: list[Fault] = []
+
+    def add(self, *faults: Fault) -> None:
+        """Queue faults."""
+        self._queue.extend(faults)
+
+    def clear(self) -> None:
+        """Forget all faults."""
+        self._queue.clear()
+
+    def take(self, route: str, operation_id: str | None, body: bytes) -> Fault | None:
+        """Return the fault that hits this request: the first that is meant for it and lets no more through."""
+        for fault in self._queue:
+            if not fault.hits(route, operation_id, body):
+                continue
+            if fault.after:
+                fault.after -= 1
+                continue
+            if fault.times is not None:
+                fault.times -= 1
+                if not fault.times:
+                    self._queue.remove(fault)
+            return fault
+        return None
+
+
+def parse(value: object) -> list[Fault]:
+    """Read one fault or a list of them, as strictly as the service reads requests.
+
+    :raises ValueError: saying what is wrong, before any of them is queued.
+    """
+    return [_parse(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _parse(value: object) -> Fault:
+    if not isinstance(value, dict):
+        raise ValueError("a fault is a JSON object")
+    route, kind = value.get("route"), value.get("kind")
+    if route not in names.ALL:
+        raise ValueError(f"route is {route!r}, it must be one of {', '.join(sorted(names.ALL))}")
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}, it must be one of {', '.join(KINDS)}")
+    if unknown := value.keys() - {*_COMMON, *KINDS[kind]}:
+        raise ValueError(f"a fault of kind {kind} has no field {', '.join(sorted(map(repr, unknown)))}")
+    if missing := {name for name, needed in KINDS[kind].items() if needed} - value.keys():
+        raise ValueError(f"a fault of kind {kind} needs {', '.join(sorted(missing))}")
+    if kind in _ENDINGS and route not in names.OPERATION_ENDINGS:
+        raise ValueError(f"a fault of kind {kind} belongs to {' or '.join(sorted(names.OPERATION_ENDINGS))}")
+    if value.get("operation_id") is not None and route not in names.WITH_OPERATION_ID:
+        raise ValueError(f"the route {route} has no operation_id in its path")
+    for name, member in value.items():
+        _check(name, member)
+    return Fault(**value)
+
+
+_EXPECTED: dict[str, tuple[str, Any]] = {
+    "times": ("a positive integer or null", lambda v: v is None or (_integer(v) and v > 0)),
+    "after": ("an integer from 0", lambda v: _integer(v) and v >= 0),
+    "operation_id": ("a string", lambda v: v is None or isinstance(v, str)),
+    "match": ("a string", lambda v: v is None or isinstance(v, str)),
+    "status": ("an HTTP status", lambda v: _integer(v) and 200 <= v <= 599),
+    "headers": ("an object of strings", lambda v: isinstance(v, dict) and all(map(_string, v.values()))),
+    "seconds": ("a number from 0", lambda v: (_integer(v) or isinstance(v, float)) and v >= 0),
+    "code": ("a gRPC status code", lambda v: _integer(v) and 1 <= v <= 16),
+    "message": ("a string", lambda v: isinstance(v, str)),
+}
+
+
+def _check(name: str, value: object) -> None:
+    wanted, fits = _EXPECTED.get(name, ("", None))
+    if fits and not fits(value):
+        raise ValueError(f"{name} is {value!r}, it must be {wanted}")
+
+
+def _integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _string(value: object) -> bool:
+    return isinstance(value, str)

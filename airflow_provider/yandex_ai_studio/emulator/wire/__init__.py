@@ -1,0 +1,1 @@
+"""What may be sent to the service, and how its refusals look."""
