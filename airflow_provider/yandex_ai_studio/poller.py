@@ -1,0 +1,236 @@
+"""
+Every wait of one triggerer process on one connection.
+
+Triggers register an operation and listen. One poller asks for all of them: with one HTTP session, one look-up of
+the Airflow connection, one token and one rate budget. The last one out closes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import heapq
+import itertools
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from airflow_provider.yandex_ai_studio import api, schedule
+from airflow_provider.yandex_ai_studio.exceptions import (
+    AuthenticationError,
+    RateLimited,
+    RequestError,
+)
+from airflow_provider.yandex_ai_studio.models import Operation
+from airflow_provider.yandex_ai_studio.transport import CONNECTIONS, AsyncClient
+from airflow_provider.yandex_ai_studio.waiting import AskAgain, End, Wait, decide
+
+log = logging.getLogger(__name__)
+
+RECONNECT_SECONDS = 10.0
+"""The least time between two look-ups of the Airflow connection after a 401."""
+
+Connect = Callable[[], Awaitable[AsyncClient]]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """The service did not answer well, and the wait goes on. Sent at the 1st, 2nd, 4th, 8th … time in a row."""
+
+    error: RequestError
+    times: int
+    next_in: float
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The service answers again after a trouble."""
+
+    times: int
+
+
+News = Trouble | Recovered | End | BaseException
+
+
+@dataclass(eq=False)
+class _Entry:
+    wait: Wait
+    news: asyncio.Queue[News] = field(default_factory=asyncio.Queue)
+    listening: bool = True
+
+
+class OperationPoller:
+    """
+    Asks about many operations, within one budget.
+
+    :param connect: Looks the Airflow connection up and returns a client for it.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._client: AsyncClient | None = None
+        self._connected_at = float("-inf")
+        self._budget: schedule.RateBudget | None = None
+        self._due: list[tuple[float, int, _Entry]] = []
+        self._number = itertools.count()
+        self._listeners = 0
+        self._wake = asyncio.Event()
+        self._free = asyncio.Semaphore(CONNECTIONS)
+        self._asking: set[asyncio.Task[None]] = set()
+        self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits any more."""
+        return not self._listeners
+
+    async def watch(self, wait: Wait) -> AsyncIterator[Trouble | Recovered | End]:
+        """
+        Wait for an operation.
+
+        :return: What happens meanwhile; the last item is the :class:`~...waiting.End`.
+        """
+        entry = _Entry(wait)
+        self._listeners += 1
+        self._ask_later(entry, schedule.first_delay(time.time() - wait.submitted_at))
+        if self._runner is None:
+            # A context of its own: else all it logs would land in the log of the task that came first.
+            self._runner = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+        try:
+            while True:
+                news = await entry.news.get()
+                if isinstance(news, BaseException):
+                    raise news
+                yield news
+                if isinstance(news, End):
+                    return
+        finally:
+            entry.listening = False
+            self._listeners -= 1
+            self._wake.set()
+
+    def _ask_later(self, entry: _Entry, delay: float) -> None:
+        due = asyncio.get_running_loop().time() + delay
+        heapq.heappush(self._due, (due, next(self._number), entry))
+        self._wake.set()
+
+    async def _run(self) -> None:
+        try:
+            while (entry := await self._next_due()) is not None:
+                client = await self._connected(entry)
+                if client is None or self._budget is None:
+                    continue
+                await self._free.acquire()
+                await asyncio.sleep(self._budget.reserve(asyncio.get_running_loop().time()))
+                task = asyncio.create_task(self._ask(client, entry))
+                self._asking.add(task)
+                task.add_done_callback(self._answered)
+        finally:
+            for task in self._asking:
+                task.cancel()
+            await asyncio.gather(*self._asking, return_exceptions=True)
+            if self._client is not None:
+                await self._client.close()
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._asking.discard(task)
+        self._free.release()
+
+    async def _next_due(self) -> _Entry | None:
+        """Return the wait that is due, or None when nobody waits any more."""
+        loop = asyncio.get_running_loop()
+        while not self.idle:
+            while self._due and not self._due[0][2].listening:
+                heapq.heappop(self._due)
+            self._wake.clear()
+            if not self._due:
+                await self._wake.wait()
+                continue
+            delay = self._due[0][0] - loop.time()
+            if delay <= 0:
+                return heapq.heappop(self._due)[2]
+            alarm = loop.call_later(delay, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                alarm.cancel()
+        return None
+
+    async def _connected(self, entry: _Entry) -> AsyncClient | None:
+        """Return the client; where there can be none, tell the wait that asked for it."""
+        if self._client is None:
+            try:
+                self._client = await self._connect()
+            except Exception as error:
+                entry.news.put_nowait(error)
+                return None
+            self._connected_at = asyncio.get_running_loop().time()
+            self._budget = self._budget or schedule.RateBudget(self._client.settings.polls_per_second)
+        return self._client
+
+    async def _ask(self, client: AsyncClient, entry: _Entry) -> None:
+        seen: Operation | RequestError
+        try:
+            seen = await client.send(api.get_operation(client.settings.endpoints, entry.wait.operation_id))
+        except RequestError as error:
+            seen = error
+            await self._adapt(client, error)
+        except Exception as error:
+            entry.news.put_nowait(error)
+            return
+        troubles = entry.wait.troubles
+        decision = decide(entry.wait, seen, now=time.time(), random=random.random())
+        if isinstance(decision, End):
+            entry.news.put_nowait(decision)
+            return
+        if news := _worth_telling(troubles, seen, decision):
+            entry.news.put_nowait(news)
+        entry.wait = decision.wait
+        self._ask_later(entry, decision.delay)
+
+    async def _adapt(self, client: AsyncClient, error: RequestError) -> None:
+        now = asyncio.get_running_loop().time()
+        if isinstance(error, RateLimited) and self._budget is not None:
+            self._budget.slow_down(now)
+            log.warning("%s Asking %.1f times a second for now.", error, self._budget.rate(now))
+        if (
+            isinstance(error, AuthenticationError)
+            and client is self._client
+            and now - self._connected_at > RECONNECT_SECONDS
+        ):
+            # Keys rotate: the connection may hold another one by now.
+            log.warning("%s Looking the Airflow connection up anew.", error)
+            self._client = None
+            await client.close()
+
+
+def _worth_telling(troubles: int, seen: Operation | RequestError, decision: AskAgain) -> Trouble | Recovered | None:
+    if isinstance(seen, Operation):
+        return Recovered(troubles) if troubles else None
+    times = decision.wait.troubles
+    if times & (times - 1) == 0:
+        return Trouble(seen, times, decision.delay)
+    return None
+
+
+_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, OperationPoller]] = WeakKeyDictionary()
+
+
+async def watch(conn_id: str, wait: Wait, connect: Connect) -> AsyncIterator[Trouble | Recovered | End]:
+    """
+    Wait for an operation, together with all other waits of this event loop on the same connection.
+
+    :param conn_id: The Airflow connection.
+    :param connect: Looks it up; called once for all.
+    """
+    pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
+    poller = pollers.setdefault(conn_id, OperationPoller(connect))
+    try:
+        async for news in poller.watch(wait):
+            yield news
+    finally:
+        if poller.idle and pollers.get(conn_id) is poller:
+            del pollers[conn_id]

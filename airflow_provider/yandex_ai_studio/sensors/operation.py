@@ -1,0 +1,139 @@
+"""The sensor that waits for an operation which something else submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.exceptions import AirflowSensorTimeout
+
+from airflow_provider.yandex_ai_studio.exceptions import (
+    ConfigurationError,
+    NotFound,
+    OperationTimeout,
+    RateLimited,
+    ServiceUnavailable,
+)
+from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.outcome import expired
+from airflow_provider.yandex_ai_studio.resume import (
+    finish,
+    may_end_in_triggerer,
+    operation_id_of,
+    take_answer,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider.yandex_ai_studio.models import Operation
+
+DEFERRAL_MARGIN = timedelta(minutes=15)
+"""How long Airflow's own timeout of a deferral leaves the trigger to say first that the deadline passed."""
+
+
+class YandexAIStudioOperationSensor(BaseSensorOperator):
+    """
+    Wait for an operation that was submitted elsewhere, and return its text.
+
+    Beside the text go the XComs ``operation_id``, ``usage``, ``model_version`` and ``status``. The sensor does not
+    own the operation: it never cancels it.
+
+    :param operation_id: The operation, e.g. ``submit.output`` of an operator with ``wait_for_completion=False``.
+    :param conn_id: The Airflow connection.
+    :param deferrable: Wait in the triggerer. If False, the sensor pokes from a worker, in the ``mode`` and at the
+        ``poke_interval`` of any other sensor.
+    :param end_from_trigger: Finish the task in the triggerer, without another start of a worker. None: wherever
+        Airflow loses nothing by it; see
+        :class:`~airflow_provider.yandex_ai_studio.operators.ai_studio.YandexAIStudioCompletionOperator`.
+    :raises AirflowSensorTimeout: The operation still runs after ``timeout``.
+    :raises OperationError: The operation ended without an answer.
+    :raises ContentFiltered: The service withheld the answer.
+
+    .. seealso:: https://aistudio.yandex.ru/docs/en/ai-studio/operations/generation/async-request
+    """
+
+    template_fields: Sequence[str] = ("operation_id", "conn_id")
+    ui_color = "#f3e9ff"
+
+    def __init__(
+        self,
+        *,
+        operation_id: str,
+        conn_id: str = YandexAIStudioHook.default_conn_name,
+        deferrable: bool = True,
+        end_from_trigger: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.operation_id = operation_id
+        self.conn_id = conn_id
+        self.deferrable = deferrable
+        self.end_from_trigger = end_from_trigger
+
+    @cached_property
+    def hook(self) -> YandexAIStudioHook:
+        """The hook on ``conn_id``."""
+        return YandexAIStudioHook(self.conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Take the answer if it is there; else defer, or poke."""
+        if not isinstance(self.operation_id, str) or not self.operation_id.strip():
+            raise ConfigurationError(
+                f"`operation_id` is {self.operation_id!r}; it must be the id of an operation. Did the task that "
+                "submits it return one? Nothing was sent to the service."
+            )
+        if not self.deferrable:
+            return super().execute(context)
+        operation = self._look()
+        if operation and (operation.done or operation.error):
+            return take_answer(context["ti"], operation, self.log)
+        return self._defer(operation)
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Look once, from a worker."""
+        operation = self._look()
+        if operation is None or not (operation.done or operation.error):
+            return False
+        return PokeReturnValue(is_done=True, xcom_value=take_answer(context["ti"], operation, self.log))
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
+        """Take the answer, once the trigger has said that the operation ended."""
+        try:
+            return finish(self.hook, context["ti"], operation_id_of(event), self.log)
+        except OperationTimeout as error:
+            raise AirflowSensorTimeout(str(error)) from error
+
+    def _look(self) -> Operation | None:
+        """Read the operation; None when the service gives no answer for now."""
+        try:
+            return self.hook.get_operation(self.operation_id)
+        except NotFound as error:
+            raise expired(self.operation_id, error) from error
+        except (RateLimited, ServiceUnavailable) as error:
+            self.log.warning("%s The wait goes on.", error)
+            return None
+
+    def _defer(self, operation: Operation | None) -> NoReturn:
+        from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
+
+        now = self.hook.clock()
+        created_at = operation.created_at if operation else None
+        end_from_trigger = self.end_from_trigger
+        if end_from_trigger is None:
+            end_from_trigger = may_end_in_triggerer(self)
+        self.log.info("Waiting for operation %s in the triggerer, for at most %s s", self.operation_id, self.timeout)
+        self.defer(
+            trigger=YandexAIStudioOperationTrigger(
+                operation_id=self.operation_id,
+                conn_id=self.conn_id,
+                submitted_at=created_at.timestamp() if created_at else now,
+                deadline=now + self.timeout,
+                end_from_trigger=end_from_trigger,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout) + DEFERRAL_MARGIN,
+        )

@@ -1,0 +1,126 @@
+"""The trigger: waits for an operation in the triggerer, without a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
+
+from airflow_provider.yandex_ai_studio import poller
+from airflow_provider.yandex_ai_studio.exceptions import RequestError
+from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.kill import look_whether_abandoned
+from airflow_provider.yandex_ai_studio.models import Generation
+from airflow_provider.yandex_ai_studio.outcome import story_of, xcoms_of
+from airflow_provider.yandex_ai_studio.waiting import End, Outcome, Wait
+
+
+class YandexAIStudioOperationTrigger(BaseTrigger):
+    """
+    Wait until an operation ends, and say that it did. What the model wrote is not in the event.
+
+    All fields but the id have defaults and unknown ones are ignored, so that a trigger that was stored by
+    another release can still be rebuilt.
+
+    :param operation_id: The operation.
+    :param conn_id: The Airflow connection to ask with.
+    :param submitted_at: When it was submitted, in seconds since the epoch. Default: now.
+    :param deadline: When to stop waiting, in seconds since the epoch. A restart does not extend it.
+    :param end_from_trigger: Finish a task whose operation has a final answer right here, without another
+        start of a worker. Everything else always resumes on the worker.
+    :param cancel_on_kill: Cancel the operation when the task is taken from the trigger for good.
+    """
+
+    fields = ("operation_id", "conn_id", "submitted_at", "deadline", "end_from_trigger", "cancel_on_kill")
+
+    def __init__(
+        self,
+        operation_id: str,
+        conn_id: str = YandexAIStudioHook.default_conn_name,
+        submitted_at: float | None = None,
+        deadline: float | None = None,
+        end_from_trigger: bool = False,
+        cancel_on_kill: bool = False,
+        **unknown: Any,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+        self.operation_id = operation_id
+        self.conn_id = conn_id
+        self.submitted_at = submitted_at
+        self.deadline = deadline
+        self.end_from_trigger = end_from_trigger
+        self.cancel_on_kill = cancel_on_kill
+        if unknown:
+            self.log.warning("Ignoring fields of another release: %s", ", ".join(sorted(unknown)))
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what this trigger is rebuilt from."""
+        cls = type(self)
+        return f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in self.fields}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield one event."""
+        started = time.time()
+        wait = Wait(self.operation_id, self.submitted_at or started, self.deadline)
+        try:
+            end = await self._end(wait)
+        except Exception as error:
+            self.log.warning("Operation %s can't be asked about: %s", self.operation_id, error)
+            yield self._event("refused")
+            return
+        self.log.info(
+            "Operation %s: %s after %.1f s, %.1f s of them here",
+            self.operation_id,
+            end.outcome,
+            time.time() - wait.submitted_at,
+            time.time() - started,
+        )
+        answer = end.operation.generation if end.operation else None
+        ti = self.task_instance  # dag.test() has none: there, every task resumes
+        if self.end_from_trigger and ti is not None and answer is not None and answer.status == "final":
+            self.log.info(story_of(answer, self.operation_id))
+            await _push(ti, answer, self.operation_id)
+            yield TaskSuccessEvent()
+        else:
+            yield self._event(end.outcome)
+
+    async def on_kill(self) -> None:
+        """Cancel the operation, if nobody will come for it."""
+        if not self.cancel_on_kill or self.task_instance is None:
+            return
+        if not await asyncio.to_thread(look_whether_abandoned, self.task_instance):
+            self.log.info("Operation %s goes on: its task will run again, and find it", self.operation_id)
+            return
+        try:
+            await YandexAIStudioHook(self.conn_id).cancel_operation_async(self.operation_id)
+            self.log.info("The task is over: asked the service to cancel operation %s", self.operation_id)
+        except RequestError as error:
+            self.log.warning("The task is over. %s It may run to its end, and be billed.", error)
+
+    async def _end(self, wait: Wait) -> End:
+        connect = YandexAIStudioHook(self.conn_id).get_async_conn
+        async for news in poller.watch(self.conn_id, wait, connect):
+            match news:
+                case poller.Trouble(error, times, next_in):
+                    self.log.warning("%s Asked %s times; the wait goes on, next in %.0f s.", error, times, next_in)
+                case poller.Recovered(times):
+                    self.log.info("The service answers again, after %s questions that failed.", times)
+                case End():
+                    end = news
+        return end
+
+    def _event(self, outcome: Outcome) -> TriggerEvent:
+        payload = {"operation_id": self.operation_id, "outcome": outcome}
+        return TriggerEvent(payload)  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+
+
+async def _push(ti: Any, answer: Generation, operation_id: str) -> None:
+    """Write the XComs as a worker would: through the supervisor, before the event ends the task."""
+    for key, value in {**xcoms_of(answer, operation_id), "return_value": answer.text}.items():
+        await XCom.aset(
+            key=key, value=value, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+        )

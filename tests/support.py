@@ -1,0 +1,65 @@
+"""The values and stand-ins that tests share."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+
+API_KEY = "AQVNunit-test-canary-key"
+FOLDER = "b1gunittests"
+CONN_ID = "yandex_ai_studio_default"
+
+
+class TaskInstance:
+    """What a task sees of its own task instance, with its XComs kept as values."""
+
+    dag_id, task_id, run_id, map_index, try_number = "dag", "generate", "run", -1, 1
+
+    def __init__(self) -> None:
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+
+class Store:
+    """A task_state_store in memory. ``broken`` names the methods that raise."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.broken: set[str] = set()
+
+    def _check(self, method: str) -> None:
+        if method in self.broken:
+            raise ConnectionError(f"the state store can't {method}")
+
+    def get(self, key: str) -> Any:
+        self._check("get")
+        return self.values.get(key)
+
+    def set(self, key: str, value: Any, *, retention: timedelta) -> None:
+        self._check("set")
+        json.dumps(value)  # it must be plain JSON
+        self.values[key] = value
+
+    def delete(self, key: str) -> None:
+        self._check("delete")
+        self.values.pop(key, None)
+
+
+class SteppedTime:
+    """A clock that only moves when somebody sleeps, and takes the emulator along."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.now = time.time()
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        self.emulator.advance(seconds)
