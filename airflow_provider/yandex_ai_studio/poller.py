@@ -111,6 +111,8 @@ class OperationPoller:
             entry.listening = False
             self._listeners -= 1
             self._wake.set()
+            if self.idle:
+                await asyncio.wait({self._runner})
 
     def _ask_later(self, entry: _Entry, delay: float) -> None:
         due = asyncio.get_running_loop().time() + delay

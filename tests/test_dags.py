@@ -1,0 +1,76 @@
+"""The example DAGs, and what a DAG file costs that uses the operators."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import API_KEY, FOLDER
+
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+
+DAGS = Path(__file__).parent.parent / "dags"
+
+RUN = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import timezone
+bag = DagBag(sys.argv[1])
+assert not bag.import_errors, bag.import_errors
+run = bag.dags[sys.argv[2]].test(logical_date=timezone.utcnow())
+tasks = {f"{ti.task_id}{ti.map_index if ti.map_index >= 0 else ''}": ti.state for ti in run.get_task_instances()}
+print("RESULT", json.dumps({"run": run.state, "tasks": tasks}))
+"""
+
+SDK = "import airflow.sdk as sdk, sys; sdk.BaseOperator, sdk.BaseSensorOperator, sdk.BaseHook, sdk.PokeReturnValue"
+OURS = """
+import airflow_provider.yandex_ai_studio.operators.ai_studio
+import airflow_provider.yandex_ai_studio.sensors.operation
+"""
+LOADED = """
+heavy = {"aiohttp", "requests", "httpx", "jwt", "cryptography", "sqlalchemy", "airflow.triggers.base"}
+print("LOADED", sorted(heavy & set(sys.modules)))
+"""
+
+
+def python(code: str, *arguments: str, **environment: str) -> str:
+    """Run code in a process of its own, and return the last line of its output."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "generations"), [("submit_and_wait", 1), ("summarize_dependencies", 3)], ids=lambda value: str(value)
+)
+def test_an_example_dag_runs_as_it_is(dag_id: str, generations: int, tmp_path: Path) -> None:
+    with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=0.5) as emulator:
+        connection = {
+            "conn_type": "yandex_ai_studio",
+            "host": emulator.url,
+            "password": API_KEY,
+            "extra": {"folder_id": FOLDER},
+        }
+        environment = {
+            "AIRFLOW_HOME": str(tmp_path),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
+            "AIRFLOW_CONN_YANDEX_AI_STUDIO_DEFAULT": json.dumps(connection),
+            "SUMMARIZE_DATABASE": str(tmp_path / "summaries.db"),
+            "SUMMARIZE_PACKAGES": "3",
+        }
+        python("import airflow.__main__, sys; sys.argv[1:] = ['db', 'migrate']; airflow.__main__.main()", **environment)
+        result = json.loads(python(RUN, str(DAGS), dag_id, **environment).removeprefix("RESULT "))
+        assert result["run"] == "success", result
+        assert set(result["tasks"].values()) == {"success"}
+        assert emulator.stats()["submissions"] == generations
+
+
+def test_a_dag_file_loads_no_more_libraries_than_airflow_itself() -> None:
+    assert python(f"{SDK}\n{OURS}\n{LOADED}") == python(f"{SDK}\n{LOADED}")

@@ -1,0 +1,232 @@
+"""Many waits, one poller: against the emulator, on a real event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from support import API_KEY, FOLDER, SteppedTime
+
+from airflow_provider.yandex_ai_studio import api, poller
+from airflow_provider.yandex_ai_studio.credentials import ApiKey, ServiceAccountKey
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.models import CompletionRequest
+from airflow_provider.yandex_ai_studio.settings import Settings
+from airflow_provider.yandex_ai_studio.transport import AsyncClient
+from airflow_provider.yandex_ai_studio.waiting import End, Wait
+
+CONN_ID = "shared"
+
+
+@dataclass
+class Connector:
+    """Stands for the look-up of an Airflow connection, and counts how often it happens."""
+
+    settings: Settings
+    clients: list[AsyncClient] = field(default_factory=list)
+
+    async def __call__(self) -> AsyncClient:
+        self.clients.append(AsyncClient(self.settings))
+        return self.clients[-1]
+
+
+def settings(emulator: Emulator, key: str = API_KEY, polls_per_second: float = 200.0) -> Settings:
+    return Settings(ApiKey(key), api.Endpoints.at(emulator.url), FOLDER, polls_per_second=polls_per_second)
+
+
+@pytest.fixture
+def connector(emulator: Emulator) -> Connector:
+    return Connector(settings(emulator))
+
+
+def submit(hook: YandexAIStudioHook, number: int = 1) -> list[str]:
+    return [hook.submit_completion(hook.completion_request(prompt=f"Text {n}.")).id for n in range(number)]
+
+
+async def end_of(connector: Connector, operation_id: str, *, age: float = 5.0, deadline: float | None = None) -> End:
+    news = [news async for news in poller.watch(CONN_ID, Wait(operation_id, time.time() - age, deadline), connector)]
+    assert isinstance(news[-1], End)
+    assert not any(isinstance(item, End) for item in news[:-1])
+    return news[-1]
+
+
+@asynccontextmanager
+async def waiting(connector: Connector, ids: list[str]) -> AsyncIterator[list[asyncio.Task[End]]]:
+    """Keep waits running inside the block, each of them asked about at least once."""
+    tasks = [asyncio.create_task(end_of(connector, operation_id)) for operation_id in ids]
+    await asyncio.sleep(0)
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(condition: object, seconds: float = 10.0) -> None:
+    """Wait for a condition, within bounds."""
+    assert callable(condition)
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def reads(emulator: Emulator) -> int:
+    return int(emulator.stats()["requests"]["operations.get"])
+
+
+async def test_all_waits_share_one_look_up_and_few_connections(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    ids = submit(hook, 60)
+    opened = emulator.stats()["connections"]["total"]
+    async with waiting(connector, ids) as tasks:
+        await until(lambda: reads(emulator) >= 60)
+        emulator.advance(3600)
+        ends = await asyncio.gather(*tasks)
+    assert [end.operation.id for end in ends if end.operation] == ids
+    assert len(connector.clients) == 1
+    assert emulator.stats()["connections"]["total"] - opened <= 20
+
+
+async def test_the_last_one_out_closes_the_poller(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    ids = submit(hook, 3)
+    loop_tasks = asyncio.all_tasks()
+    async with waiting(connector, ids):
+        await until(lambda: reads(emulator) >= 3)
+    await until(lambda: asyncio.all_tasks() == loop_tasks)
+    assert poller._pollers[asyncio.get_running_loop()] == {}
+    await until(lambda: emulator.stats()["connections"]["open"] <= 1)  # that of the hook itself
+
+
+async def test_a_cancelled_wait_leaves_the_others_alone(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    first, second = submit(hook, 2)
+    async with waiting(connector, [first, second]) as tasks:
+        await until(lambda: reads(emulator) >= 2)
+        tasks[0].cancel()
+        emulator.advance(3600)
+        assert (await tasks[1]).outcome == "ended"
+
+
+async def test_the_budget_is_kept_however_many_wait(hook: YandexAIStudioHook, emulator: Emulator) -> None:
+    ids = submit(hook, 40)
+    connector = Connector(settings(emulator, polls_per_second=20))
+    async with waiting(connector, ids):
+        await until(lambda: reads(emulator) >= 60)
+    assert emulator.stats()["peak_requests_per_second"]["operations.get"] <= 22
+
+
+async def test_a_429_slows_everyone_down_and_ends_no_wait(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    ids = submit(hook, 10)
+    emulator.fault("operations.get", "status", status=429, body={"code": 8, "message": "quota"}, times=5)
+    async with waiting(connector, ids) as tasks:
+        await until(lambda: reads(emulator) >= 15)
+        emulator.advance(3600)
+        assert {end.outcome for end in await asyncio.gather(*tasks)} == {"ended"}
+
+
+async def test_a_slow_operation_delays_no_other(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    slow, *others = submit(hook, 6)
+    emulator.advance(3600)
+    emulator.fault("operations.get", "delay", seconds=30, operation_id=slow, times=None)
+    async with waiting(connector, [slow, *others]) as tasks:
+        async with asyncio.timeout(5):
+            await asyncio.gather(*tasks[1:])
+        assert not tasks[0].done()
+
+
+async def test_troubles_are_told_at_a_sane_rate_and_recovery_once(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    (operation_id,) = submit(hook)
+    emulator.fault("operations.get", "status", status=503, body="<html>", times=2)
+    news = []
+    async with asyncio.timeout(20):
+        async for item in poller.watch(CONN_ID, Wait(operation_id, time.time() - 5), connector):
+            news.append(item)
+            if isinstance(item, poller.Recovered):
+                emulator.advance(3600)
+    assert [type(item) for item in news] == [poller.Trouble, poller.Trouble, poller.Recovered, End]
+
+
+async def test_a_wait_whose_deadline_passed_is_asked_about_once_more(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    (operation_id,) = submit(hook)
+    assert (await end_of(connector, operation_id, deadline=time.time() - 60)).outcome == "timeout"
+    emulator.advance(3600)
+    assert (await end_of(connector, operation_id, deadline=time.time() - 60)).outcome == "ended"
+
+
+async def test_an_operation_that_is_gone_ends_the_wait(connector: Connector) -> None:
+    assert (await end_of(connector, "d7qneverwas", age=3600)).outcome == "expired"
+
+
+async def test_a_connection_that_is_wrong_ends_the_wait_with_its_error() -> None:
+    async def broken() -> AsyncClient:
+        raise ConfigurationError("no credential")
+
+    with pytest.raises(ConfigurationError):
+        async for _ in poller.watch(CONN_ID, Wait("d7q1", time.time()), broken):
+            pass
+
+
+async def test_a_rotated_key_is_looked_up_anew(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "RECONNECT_SECONDS", 0.0)
+    (operation_id,) = submit(hook)
+    async with waiting(connector, [operation_id]) as tasks:
+        await until(lambda: reads(emulator) >= 1)
+        emulator.revoke_api_key(API_KEY)
+        emulator.add_api_key("AQVNnext")
+        connector.settings = settings(emulator, "AQVNnext")
+        emulator.advance(3600)
+        assert (await tasks[0]).outcome == "ended"
+    assert len(connector.clients) == 2
+
+
+async def test_a_thousand_waits_over_an_expiry_cost_one_exchange(emulator: Emulator, clock: SteppedTime) -> None:
+    key = ServiceAccountKey.of(emulator.create_service_account_key(), where="service_account_json")
+    connected = Settings(key, api.Endpoints.at(emulator.url), FOLDER)
+    async with AsyncClient(connected) as client:
+        request = CompletionRequest.of(model="yandexgpt", folder_id=FOLDER, prompt="Hello.")
+        operation = await client.send(api.submit_completion(connected.endpoints, request))
+        issued = emulator.stats()["tokens_issued"]
+        emulator.advance(13 * 3600)  # the token that the client holds has expired, unknown to it
+        asks = [client.send(api.get_operation(connected.endpoints, operation.id)) for _ in range(1000)]
+        assert all(seen.done for seen in await asyncio.gather(*asks))
+    assert emulator.stats()["tokens_issued"] == issued + 1
+
+
+async def test_what_the_poller_logs_does_not_land_in_the_task_that_came_first(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    task_of_log: contextvars.ContextVar[str] = contextvars.ContextVar("task_of_log", default="triggerer")
+    seen: list[str] = []
+
+    class Listening(Connector):
+        async def __call__(self) -> AsyncClient:
+            seen.append(task_of_log.get())
+            return await super().__call__()
+
+    (operation_id,) = submit(hook)
+    emulator.advance(3600)
+    task_of_log.set("the first task")
+    await end_of(Listening(connector.settings), operation_id)
+    assert seen == ["triggerer"]

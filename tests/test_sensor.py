@@ -1,0 +1,110 @@
+"""The sensor: waits for what something else submitted, and never cancels it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
+from support import SteppedTime, TaskInstance
+
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, OperationExpired, OperationFailed
+from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
+
+Context = dict[str, Any]
+MakeSensor = Callable[..., YandexAIStudioOperationSensor]
+
+
+@pytest.fixture
+def operation_id(hook: YandexAIStudioHook) -> str:
+    return hook.submit_completion(hook.completion_request(prompt="Tell me of ducks.")).id
+
+
+@pytest.fixture
+def sensor(hook: YandexAIStudioHook, operation_id: str) -> MakeSensor:
+    def make(**parameters: Any) -> YandexAIStudioOperationSensor:
+        with DAG("dag"):
+            made = YandexAIStudioOperationSensor(task_id="wait", **{"operation_id": operation_id, **parameters})
+        made.hook = hook
+        return made
+
+    return make
+
+
+def test_an_answer_that_is_there_is_taken_without_deferring(
+    sensor: MakeSensor, context: Context, ti: TaskInstance, clock: SteppedTime, operation_id: str
+) -> None:
+    clock.sleep(4000)
+    assert "ducks" in sensor().execute(context)
+    assert ti.xcoms["operation_id"] == operation_id
+    assert ti.xcoms["status"] == "final"
+
+
+def test_a_running_operation_is_waited_for_in_the_triggerer(
+    sensor: MakeSensor, context: Context, clock: SteppedTime, operation_id: str
+) -> None:
+    with pytest.raises(TaskDeferred) as caught:
+        sensor(timeout=600).execute(context)
+    trigger = caught.value.trigger
+    assert trigger.operation_id == operation_id
+    assert trigger.deadline == clock.now + 600
+    assert trigger.submitted_at == pytest.approx(clock.now, abs=10)
+    assert not trigger.cancel_on_kill
+
+
+def test_a_service_that_is_down_does_not_end_the_wait_before_it_began(
+    sensor: MakeSensor, context: Context, emulator: Emulator
+) -> None:
+    emulator.fault("operations.get", "status", status=503, body="", times=None)
+    with pytest.raises(TaskDeferred):
+        sensor().execute(context)
+
+
+def test_poking_looks_once_and_says_whether_it_is_done(
+    sensor: MakeSensor, context: Context, clock: SteppedTime, emulator: Emulator
+) -> None:
+    poking = sensor(deferrable=False)
+    assert not poking.poke(context)
+    emulator.fault("operations.get", "status", status=429, body={"code": 8, "message": "quota"}, times=6)
+    assert not poking.poke(context)
+    clock.sleep(4000)
+    poked = poking.poke(context)
+    assert poked
+    assert "ducks" in poked.xcom_value  # type: ignore[union-attr]
+
+
+def test_a_failed_operation_fails_the_sensor_or_skips_it(
+    sensor: MakeSensor, context: Context, emulator: Emulator, operation_id: str
+) -> None:
+    emulator.fault("operations.get", "operation_error", code=13, message="exploded", times=None)
+    event = {"operation_id": operation_id, "outcome": "ended"}
+    with pytest.raises(OperationFailed, match="exploded"):
+        sensor().execute_complete(context, event)
+    with pytest.raises(AirflowSkipException):
+        sensor(soft_fail=True).resume_execution("execute_complete", {"event": event}, context)
+
+
+def test_a_timeout_is_a_sensor_s_timeout(sensor: MakeSensor, context: Context, operation_id: str) -> None:
+    event = {"operation_id": operation_id, "outcome": "timeout"}
+    with pytest.raises(AirflowSensorTimeout, match=operation_id):
+        sensor().execute_complete(context, event)
+    with pytest.raises(AirflowSkipException):
+        sensor(soft_fail=True).resume_execution("execute_complete", {"event": event}, context)
+
+
+def test_an_unknown_operation_is_told_from_one_that_runs(sensor: MakeSensor, context: Context) -> None:
+    with pytest.raises(OperationExpired, match="3 days"):
+        sensor(operation_id="d7qneverwas").execute(context)
+
+
+@pytest.mark.parametrize("wrong", [None, "", "  ", 5])
+def test_what_is_no_id_is_refused_before_anything_is_sent(
+    sensor: MakeSensor, context: Context, emulator: Emulator, wrong: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match="operation_id"):
+        sensor(operation_id=wrong).execute(context)
+    assert emulator.stats()["requests"]["operations.get"] == 0
