@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
-from support import SteppedTime, TaskInstance
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, OperationExpired, OperationFailed
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.operators.ai_studio import YandexAIStudioCompletionOperator
+from airflow_provider.yandex_ai_studio.resume import DEFERRAL_MARGIN
 from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
+from airflow_provider.yandex_ai_studio.sensors.start import template_for_the_triggerer
+from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
+from support import SteppedTime, TaskInstance
 
 Context = dict[str, Any]
 MakeSensor = Callable[..., YandexAIStudioOperationSensor]
@@ -108,3 +113,61 @@ def test_what_is_no_id_is_refused_before_anything_is_sent(
     with pytest.raises(ConfigurationError, match="operation_id"):
         sensor(operation_id=wrong).execute(context)
     assert emulator.stats()["requests"]["operations.get"] == 0
+
+
+def from_trigger(operation_id: Any, **parameters: Any) -> YandexAIStudioOperationSensor:
+    return YandexAIStudioOperationSensor(
+        task_id="wait", operation_id=operation_id, start_from_trigger=True, timeout=600, **parameters
+    )
+
+
+def test_the_output_of_a_task_becomes_a_template_that_the_triggerer_can_render() -> None:
+    with DAG("dag"):
+        submit = YandexAIStudioCompletionOperator(task_id="submit", prompt="x", wait_for_completion=False)
+        wait = from_trigger(submit.output)
+    assert wait.start_from_trigger
+    assert wait.start_trigger_args is not None
+    assert wait.start_trigger_args.trigger_kwargs == {
+        "operation_id": "{{ ti.xcom_pull(task_ids='submit', key='return_value', map_indexes=-1) }}",
+        "conn_id": "yandex_ai_studio_default",
+        "end_from_trigger": True,
+    }
+    assert wait.start_trigger_args.timeout > timedelta(seconds=600)
+    assert wait.upstream_task_ids == {"submit"}
+    assert YandexAIStudioOperationTrigger(**wait.start_trigger_args.trigger_kwargs).deadline is None
+
+
+@pytest.mark.parametrize(
+    "operation_id",
+    ["d7q1", "{{ params.id }}", "{{ ti.xcom_pull(task_ids='submit', map_indexes=-1) }}", "{{ dag_run.conf['id'] }}"],
+)
+def test_what_the_triggerer_can_render_is_taken_as_it_is(operation_id: str) -> None:
+    assert template_for_the_triggerer(operation_id) == operation_id
+
+
+def test_an_xcom_pull_that_would_hang_is_refused_with_its_mend() -> None:
+    with pytest.raises(ConfigurationError, match=r"xcom_pull\(task_ids='submit', map_indexes=-1\)"):
+        from_trigger("{{ ti.xcom_pull(task_ids='submit') }}")
+
+
+def test_an_output_that_the_triggerer_can_t_render_is_refused() -> None:
+    with DAG("dag"):
+        mapped = YandexAIStudioCompletionOperator.partial(task_id="submit").expand(prompt=["x", "y"])
+        single = YandexAIStudioCompletionOperator(task_id="single", prompt="x")
+    for output in (mapped.output, single.output.map(str), None, 5):
+        with pytest.raises(ConfigurationError, match="leave start_from_trigger out"):
+            template_for_the_triggerer(output)
+
+
+def test_the_deadline_of_a_task_that_began_in_the_triggerer_is_fixed_by_airflow() -> None:
+    trigger = YandexAIStudioOperationTrigger("d7q1")
+    trigger.timeout_after = datetime.fromtimestamp(10_000, UTC)
+    assert trigger._deadline() == 10_000 - DEFERRAL_MARGIN.total_seconds()
+    assert YandexAIStudioOperationTrigger("d7q1", deadline=5.0)._deadline() == 5.0
+
+
+def test_a_template_that_rendered_to_nothing_is_told_from_an_expired_operation(
+    sensor: MakeSensor, context: Context
+) -> None:
+    with pytest.raises(ConfigurationError, match="Did the task that submits it return one"):
+        sensor().execute_complete(context, {"operation_id": "None", "outcome": "expired"})

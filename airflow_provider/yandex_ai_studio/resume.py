@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
     from airflow_provider.yandex_ai_studio.models import Operation
+
+DEFERRAL_MARGIN = timedelta(minutes=15)
+"""How long Airflow's own timeout of a deferral leaves the trigger to say first that the deadline passed."""
 
 
 def operation_id_of(event: Any) -> str:
@@ -80,7 +84,7 @@ def may_end_in_triggerer(task: BaseOperator) -> bool:
         and not task.operator_extra_links
         and task._post_execute_hook is None
         and type(task).post_execute is BaseOperator.post_execute
-        and next(iter(task.iter_mapped_dependants()), None) is None
+        and not (task.has_dag() and next(iter(task.iter_mapped_dependants()), None))  # type: ignore[no-untyped-call]
         and XCom is BaseXCom
         and hasattr(XCom, "aset")
         and not get_listener_manager().has_listeners

@@ -15,6 +15,7 @@ from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.journal import Journal
 from airflow_provider.yandex_ai_studio.kill import TaskInstanceKey, look_whether_abandoned
 from airflow_provider.yandex_ai_studio.resume import (
+    DEFERRAL_MARGIN,
     finish,
     may_end_in_triggerer,
     operation_id_of,
@@ -25,9 +26,6 @@ from airflow_provider.yandex_ai_studio.waiting import Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-DEFERRAL_MARGIN = timedelta(minutes=15)
-"""How long Airflow's own timeout of a deferral leaves the trigger to say first that the deadline passed."""
 
 
 class YandexAIStudioCompletionOperator(BaseOperator):

@@ -20,19 +20,20 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.outcome import expired
 from airflow_provider.yandex_ai_studio.resume import (
+    DEFERRAL_MARGIN,
     finish,
     may_end_in_triggerer,
     operation_id_of,
     take_answer,
 )
+from airflow_provider.yandex_ai_studio.sensors.start import template_for_the_triggerer
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider.yandex_ai_studio.models import Operation
 
-DEFERRAL_MARGIN = timedelta(minutes=15)
-"""How long Airflow's own timeout of a deferral leaves the trigger to say first that the deadline passed."""
+TRIGGER = "airflow_provider.yandex_ai_studio.triggers.operation.YandexAIStudioOperationTrigger"
 
 
 class YandexAIStudioOperationSensor(BaseSensorOperator):
@@ -49,6 +50,8 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
     :param end_from_trigger: Finish the task in the triggerer, without another start of a worker. None: wherever
         Airflow loses nothing by it; see
         :class:`~airflow_provider.yandex_ai_studio.operators.ai_studio.YandexAIStudioCompletionOperator`.
+    :param start_from_trigger: Begin in the triggerer, so that no worker is started at all. Not for mapped tasks. The
+        ``operation_id`` is rendered there: give a constant, ``submit.output``, or a template.
     :raises AirflowSensorTimeout: The operation still runs after ``timeout``.
     :raises OperationError: The operation ended without an answer.
     :raises ContentFiltered: The service withheld the answer.
@@ -66,6 +69,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         conn_id: str = YandexAIStudioHook.default_conn_name,
         deferrable: bool = True,
         end_from_trigger: bool | None = None,
+        start_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -73,6 +77,26 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         self.conn_id = conn_id
         self.deferrable = deferrable
         self.end_from_trigger = end_from_trigger
+        if start_from_trigger:
+            self._start_from_trigger()
+
+    def _start_from_trigger(self) -> None:
+        from airflow.triggers.base import StartTriggerArgs
+
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=TRIGGER,
+            trigger_kwargs={
+                "operation_id": template_for_the_triggerer(self.operation_id),
+                "conn_id": self.conn_id,
+                "end_from_trigger": self._ends_in_triggerer(),
+            },
+            next_method="execute_complete",
+            timeout=timedelta(seconds=self.timeout) + DEFERRAL_MARGIN,
+        )
+        self.start_from_trigger = True
+
+    def _ends_in_triggerer(self) -> bool:
+        return may_end_in_triggerer(self) if self.end_from_trigger is None else self.end_from_trigger
 
     @cached_property
     def hook(self) -> YandexAIStudioHook:
@@ -81,11 +105,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Take the answer if it is there; else defer, or poke."""
-        if not isinstance(self.operation_id, str) or not self.operation_id.strip():
-            raise ConfigurationError(
-                f"`operation_id` is {self.operation_id!r}; it must be the id of an operation. Did the task that "
-                "submits it return one? Nothing was sent to the service."
-            )
+        _check(self.operation_id)
         if not self.deferrable:
             return super().execute(context)
         operation = self._look()
@@ -103,7 +123,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Take the answer, once the trigger has said that the operation ended."""
         try:
-            return finish(self.hook, context["ti"], operation_id_of(event), self.log)
+            return finish(self.hook, context["ti"], _check(operation_id_of(event)), self.log)
         except OperationTimeout as error:
             raise AirflowSensorTimeout(str(error)) from error
 
@@ -122,9 +142,6 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
         now = self.hook.clock()
         created_at = operation.created_at if operation else None
-        end_from_trigger = self.end_from_trigger
-        if end_from_trigger is None:
-            end_from_trigger = may_end_in_triggerer(self)
         self.log.info("Waiting for operation %s in the triggerer, for at most %s s", self.operation_id, self.timeout)
         self.defer(
             trigger=YandexAIStudioOperationTrigger(
@@ -132,8 +149,18 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
                 conn_id=self.conn_id,
                 submitted_at=created_at.timestamp() if created_at else now,
                 deadline=now + self.timeout,
-                end_from_trigger=end_from_trigger,
+                end_from_trigger=self._ends_in_triggerer(),
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout) + DEFERRAL_MARGIN,
         )
+
+
+def _check(operation_id: Any) -> str:
+    """Refuse what is no id: None becomes the text "None" where a template is rendered."""
+    if not isinstance(operation_id, str) or operation_id.strip() in ("", "None"):
+        raise ConfigurationError(
+            f"`operation_id` is {operation_id!r}; it must be the id of an operation. Did the task that submits it "
+            "return one? Nothing was sent to the service."
+        )
+    return operation_id

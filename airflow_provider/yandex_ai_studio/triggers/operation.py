@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 from airflow.sdk.execution_time.xcom import XCom
@@ -16,6 +17,7 @@ from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.kill import look_whether_abandoned
 from airflow_provider.yandex_ai_studio.models import Generation
 from airflow_provider.yandex_ai_studio.outcome import story_of, xcoms_of
+from airflow_provider.yandex_ai_studio.resume import DEFERRAL_MARGIN
 from airflow_provider.yandex_ai_studio.waiting import End, Outcome, Wait
 
 
@@ -54,6 +56,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         self.deadline = deadline
         self.end_from_trigger = end_from_trigger
         self.cancel_on_kill = cancel_on_kill
+        self.timeout_after: datetime | None = None  # the triggerer sets it
         if unknown:
             self.log.warning("Ignoring fields of another release: %s", ", ".join(sorted(unknown)))
 
@@ -65,7 +68,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event."""
         started = time.time()
-        wait = Wait(self.operation_id, self.submitted_at or started, self.deadline)
+        wait = Wait(self.operation_id, self.submitted_at or started, self._deadline())
         try:
             end = await self._end(wait)
         except Exception as error:
@@ -100,6 +103,12 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
             self.log.info("The task is over: asked the service to cancel operation %s", self.operation_id)
         except RequestError as error:
             self.log.warning("The task is over. %s It may run to its end, and be billed.", error)
+
+    def _deadline(self) -> float | None:
+        """Return when to stop; where the task started here, it follows from the time that Airflow allows."""
+        if self.deadline is not None or self.timeout_after is None:
+            return self.deadline
+        return float((self.timeout_after - DEFERRAL_MARGIN).timestamp())
 
     async def _end(self, wait: Wait) -> End:
         connect = YandexAIStudioHook(self.conn_id).get_async_conn
