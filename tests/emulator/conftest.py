@@ -12,6 +12,8 @@ from airflow_provider.yandex_ai_studio.emulator import Emulator
 
 KEY = "AQVNsecretsecretsecret"
 FOLDER = "b1gtestfolder"
+MODEL = f"gpt://{FOLDER}/yandexgpt"
+TEXT = "To be, or not to be: that is the question."
 
 
 class Client:
@@ -34,13 +36,26 @@ class Client:
     def submit(self, **members: Any) -> requests.Response:
         return self.post("/foundationModels/v1/completionAsync", body(**members))
 
+    def delete(self, path: str) -> requests.Response:
+        return self.session.delete(self.url + path, timeout=5)
+
+    def respond(self, **members: Any) -> requests.Response:
+        return self.post("/v1/responses", {"model": MODEL, "input": TEXT, **members})
+
+    def response(self, response_id: str) -> requests.Response:
+        return self.get(f"/v1/responses/{response_id}")
+
+    def chat(self, **members: Any) -> requests.Response:
+        asked = {"model": MODEL, "messages": [{"role": "user", "content": TEXT}], **members}
+        return self.post("/v1/chat/completions", asked)
+
     def operation(self, operation_id: str) -> requests.Response:
         return self.get(f"/operations/{operation_id}")
 
 
-def body(text: str = "To be, or not to be: that is the question.", **members: Any) -> dict[str, Any]:
+def body(text: str = TEXT, **members: Any) -> dict[str, Any]:
     return {
-        "modelUri": f"gpt://{FOLDER}/yandexgpt",
+        "modelUri": MODEL,
         "messages": [{"role": "user", "text": text}],
         **members,
     }

@@ -146,7 +146,8 @@ def test_a_fault_of_the_in_process_front_is_checked_as_strictly(emulator: Emulat
 def test_every_kind_can_be_queued(client: Any) -> None:
     needed = {"status": {"status": 500}, "delay": {"seconds": 0}}
     for kind in KINDS:
-        fault(client, "completionAsync", kind, **needed.get(kind, {}))
+        route = "responses.create" if kind == "embedded_error" else "completionAsync"
+        fault(client, route, kind, **needed.get(kind, {}))
 
 
 def test_the_faults_in_the_documentation_are_accepted() -> None:

@@ -56,6 +56,16 @@ def test_a_recorded_request_gets_an_answer_of_the_recorded_shape(
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("name", ["chat_completions_run", "chat_completions_structured_output_json_schema"])
+def test_a_recorded_chat_gets_an_answer_of_the_recorded_shape(open_emulator: Emulator, connect: Any, name: str) -> None:
+    (interaction,) = json.loads((RECORDINGS / f"{name}.json").read_text())["interactions"]
+    real = interaction["response"]["json"]
+    answer = connect(open_emulator).post("/v1/chat/completions", interaction["request"]["json"]).json()
+    assert shape(answer) == shape(real)
+    assert answer["model"] == real["model"]
+    assert answer["id"].startswith("chatcmpl-") == real["id"].startswith("chatcmpl-")
+
+
 def test_a_finished_operation_holds_what_the_recorded_one_holds(open_emulator: Emulator, connect: Any) -> None:
     recording = json.loads((RECORDINGS / "completion_run_deferred.json").read_text())["interactions"]
     client = connect(open_emulator)

@@ -240,7 +240,10 @@ def test_a_fault_hits_only_what_it_is_meant_for() -> None:
     [
         ("drop", "a fault is a JSON object"),
         ({}, "route is None"),
-        ({"route": "operation.get", "kind": "drop"}, "route is 'operation.get', it must be one of completion,"),
+        (
+            {"route": "operation.get", "kind": "drop"},
+            "route is 'operation.get', it must be one of chat.completions,",
+        ),
         ({"route": "models", "kind": "explode"}, "kind is 'explode', it must be one of status,"),
         ({"route": "models", "kind": "drop", "seconds": 1}, "kind drop has no field 'seconds'"),
         ({"route": "models", "kind": "drop", "time": 1}, "kind drop has no field 'time'"),
@@ -251,6 +254,8 @@ def test_a_fault_hits_only_what_it_is_meant_for() -> None:
         ({"route": "models", "kind": "drop", "times": 0}, "times is 0, it must be a positive integer or null"),
         ({"route": "models", "kind": "drop", "after": True}, "after is True, it must be an integer from 0"),
         ({"route": "models", "kind": "operation_empty"}, "belongs to completionAsync or operations.get"),
+        ({"route": "responses.get", "kind": "early_error"}, "belongs to completionAsync or operations.get"),
+        ({"route": "completion", "kind": "embedded_error"}, "belongs to responses.create or responses.get"),
         ({"route": "models", "kind": "drop", "operation_id": "x"}, "models has no operation_id in its path"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 
 from airflow_provider.yandex_ai_studio.emulator import names
@@ -18,14 +17,13 @@ from airflow_provider.yandex_ai_studio.emulator.wire.proto_json import Malformed
 _GARBAGE = "<html><head><title>502 Bad Gateway</title></head><body>upstream is gone"
 
 
-async def dispatch(backend: Backend, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+async def dispatch(backend: Backend, method: str, path: str, request: Request) -> Answer | None:
     """Answer a request; ``None`` closes the connection without an answer."""
     if path.startswith("/_emulator/"):
-        return _control(backend, method, path, Request(headers, body, id=""))
-    found = table.find(path)
+        return _control(backend, method, path, request)
+    found = table.find(method, path)
     name = found[0].name if found else names.UNKNOWN
     backend.stats.request(name)
-    request = Request(headers, body, id=backend.ids.request())
     if found is None:
         answer: Answer | None = Answer.of_text("Not Found", 404)
     elif method not in found[0].methods:
@@ -38,11 +36,11 @@ async def dispatch(backend: Backend, method: str, path: str, headers: Mapping[st
 
 
 async def _vendor(backend: Backend, route: table.Route, request: Request) -> Answer | None:
-    fault = backend.faults.take(route.name, request.parameters.get("operation_id"), request.body)
+    fault = backend.faults.take(route.name, request.target, request.body)
     match fault.kind if fault else None:
         case "drop":
             return None
-        case "status" | "garbage" if fault:
+        case "status" | "garbage" | "embedded_error" if fault:
             return _planted(route, request, fault)
         case "delay" if fault:
             await asyncio.sleep(fault.seconds)
@@ -76,6 +74,8 @@ def _control(backend: Backend, method: str, path: str, request: Request) -> Answ
 
 
 def _planted(route: table.Route, request: Request, fault: Fault) -> Answer:
+    if fault.kind == "embedded_error":
+        return Answer.of_json({"error": {"code": "model_call_error", "message": fault.message}, "output": []})
     garbage = fault.kind == "garbage"
     body = _GARBAGE if garbage and fault.body is None else fault.body
     status = 200 if garbage else fault.status

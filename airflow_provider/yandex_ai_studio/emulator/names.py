@@ -6,6 +6,12 @@ OPERATIONS_GET = "operations.get"
 OPERATIONS_CANCEL = "operations.cancel"
 TOKENIZE = "tokenize"
 TOKENIZE_COMPLETION = "tokenizeCompletion"
+RESPONSES_CREATE = "responses.create"
+RESPONSES_GET = "responses.get"
+RESPONSES_CANCEL = "responses.cancel"
+RESPONSES_DELETE = "responses.delete"
+RESPONSES_INPUT_ITEMS = "responses.input_items"
+CHAT_COMPLETIONS = "chat.completions"
 MODELS = "models"
 IAM_TOKENS = "iam.tokens"
 METADATA = "metadata.token"
@@ -13,11 +19,26 @@ METADATA = "metadata.token"
 #: A request that no route serves. It is counted, because a client that asks for a wrong path should be seen.
 UNKNOWN = "unknown"
 
-#: Routes that work on an operation, where a fault can decide how the operation ends.
-OPERATION_ENDINGS = frozenset({COMPLETION_ASYNC, OPERATIONS_GET})
+#: Routes that work on a native operation, where a fault can show its error before it is done.
+NATIVE_ENDINGS = frozenset({COMPLETION_ASYNC, OPERATIONS_GET})
 
-#: Routes whose path names an operation, where a fault can be bound to one id.
-WITH_OPERATION_ID = frozenset({OPERATIONS_GET, OPERATIONS_CANCEL})
+#: Routes where a fault can put an error in place of a response, with status 200.
+EMBEDDED_ERRORS = frozenset({RESPONSES_CREATE, RESPONSES_GET})
+
+#: Routes that work on an operation or a response, where a fault can decide how it ends.
+OPERATION_ENDINGS = NATIVE_ENDINGS | EMBEDDED_ERRORS
+
+#: Routes whose path names an operation or a response, where a fault can be bound to one id.
+WITH_OPERATION_ID = frozenset(
+    {
+        OPERATIONS_GET,
+        OPERATIONS_CANCEL,
+        RESPONSES_GET,
+        RESPONSES_CANCEL,
+        RESPONSES_DELETE,
+        RESPONSES_INPUT_ITEMS,
+    }
+)
 
 ALL = frozenset(
     {
@@ -27,6 +48,12 @@ ALL = frozenset(
         OPERATIONS_CANCEL,
         TOKENIZE,
         TOKENIZE_COMPLETION,
+        RESPONSES_CREATE,
+        RESPONSES_GET,
+        RESPONSES_CANCEL,
+        RESPONSES_DELETE,
+        RESPONSES_INPUT_ITEMS,
+        CHAT_COMPLETIONS,
         MODELS,
         IAM_TOKENS,
         METADATA,

@@ -20,6 +20,7 @@ class Request:
     :param headers: by any capitalization.
     :param id: what the answer's ``x-request-id`` says.
     :param parameters: the variable parts of the path.
+    :param query: what stands behind the question mark.
     :param account_id: whom the credential belongs to; empty on routes that ask for none.
     :param ending: how a fault wants the operation to end that this request creates or reads.
     """
@@ -28,8 +29,14 @@ class Request:
     body: bytes
     id: str
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    query: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     account_id: str = ""
     ending: Ending | None = None
+
+    @property
+    def target(self) -> str | None:
+        """Return the id that the path names, if it names one."""
+        return next(iter(self.parameters.values()), None)
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,19 @@ class Answer:
     def of_lines(cls, payloads: Iterable[dict[str, Any]]) -> Answer:
         """Return a stream of JSON bodies, one a line."""
         return cls(200, tuple(_encoded(payload) + b"\n" for payload in payloads))
+
+    @classmethod
+    def of_events(cls, payloads: Iterable[dict[str, Any]], closing: str | None = None) -> Answer:
+        """Return a stream of server-sent events, each named by its ``type`` if it has one.
+
+        :param closing: what the last event says that is not JSON.
+        """
+        events = [(payload.get("type"), _encoded(payload)) for payload in payloads]
+        events += [] if closing is None else [(None, closing.encode())]
+        parts = tuple(
+            (f"event: {name}\n".encode() if name else b"") + b"data: " + data + b"\n\n" for name, data in events
+        )
+        return cls(200, parts, "text/event-stream", {"Cache-Control": "no-cache"})
 
     @classmethod
     def of_text(cls, text: str, status: int, content_type: str = "text/plain") -> Answer:

@@ -9,7 +9,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from airflow_provider.yandex_ai_studio.emulator.dispatch import dispatch
-from airflow_provider.yandex_ai_studio.emulator.request import Answer
+from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
 from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
 from airflow_provider.yandex_ai_studio.emulator.state.stats import Stats
 
@@ -55,7 +55,12 @@ class Server:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.content.read()
-        answer = await dispatch(self._backend, request.method, request.path, request.headers, body)
+        answer = await dispatch(
+            self._backend,
+            request.method,
+            request.path,
+            Request(request.headers, body, id=self._backend.ids.request(), query=request.query),
+        )
         if answer is not None:
             return await _send(request, answer)
         if request.transport:

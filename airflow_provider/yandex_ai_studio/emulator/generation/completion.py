@@ -35,6 +35,22 @@ class Completion:
     completion_tokens: int
     reasoning_tokens: int = 0
 
+    @property
+    def text(self) -> str:
+        """Return what was said; empty when a tool was called instead."""
+        return str(self.message.get("text", ""))
+
+    @property
+    def truncated(self) -> bool:
+        """Say whether the text was cut at the most tokens that were allowed."""
+        return self.status == _TRUNCATED
+
+    @property
+    def call(self) -> dict[str, Any] | None:
+        """Return the name and the arguments of the tool that was called, if one was."""
+        calls = self.message.get("toolCallList", {}).get("toolCalls")
+        return calls[0]["functionCall"] if calls else None
+
     def response(self) -> dict[str, Any]:
         """Return the vendor's CompletionResponse, with int64 as strings."""
         return {
@@ -50,11 +66,16 @@ class Completion:
 
     def parts(self) -> Iterator[Completion]:
         """Yield the answers of a stream: each holds all the text so far, and the last is this one."""
-        cut = pieces(self.message.get("text", ""))
+        cut = pieces(self.text)
         for end in range(_PIECES_PER_PART, len(cut), _PIECES_PER_PART):
             message = {**self.message, "text": "".join(cut[:end])}
             yield Completion(message, _PARTIAL, self.input_tokens, end)
         yield self
+
+    def deltas(self) -> list[str]:
+        """Return the text in the steps in which it grows, at least one."""
+        cut = pieces(self.text)
+        return ["".join(cut[at : at + _PIECES_PER_PART]) for at in range(0, len(cut) or 1, _PIECES_PER_PART)]
 
 
 def complete(request: dict[str, Any]) -> Completion:

@@ -10,6 +10,7 @@ from airflow_provider.yandex_ai_studio.emulator.state import faults
 from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
 from airflow_provider.yandex_ai_studio.emulator.state.clock import precise_timestamp
 from airflow_provider.yandex_ai_studio.emulator.state.credentials import TOKEN_SECONDS
+from airflow_provider.yandex_ai_studio.emulator.state.operations import Operation, Phase, count_by_state
 
 
 def stats(backend: Backend, _request: Request) -> Answer:
@@ -60,18 +61,18 @@ def advance_clock(backend: Backend, request: Request) -> Answer:
 
 def read_stats(backend: Backend) -> dict[str, Any]:
     """Return what was counted, ready for JSON."""
-    submissions = len(backend.operations)
+    submissions = len(backend.operations) + len(backend.responses)
     return {
         **backend.stats.traffic(),
         "submissions": submissions,
         "generations": submissions + backend.stats.direct_generations,
-        "operations": backend.operations.count_by_state(),
+        "operations": count_by_state(_all(backend)),
         "tokens_issued": backend.credentials.tokens_issued,
     }
 
 
 def list_operations(backend: Backend) -> list[dict[str, Any]]:
-    """Return all operations, ready for JSON."""
+    """Return all operations and background responses, ready for JSON."""
     return [
         {
             "id": operation.id,
@@ -81,8 +82,12 @@ def list_operations(backend: Backend) -> list[dict[str, Any]]:
             "prompt_sha256": operation.prompt_sha256,
             "prompt_head": operation.prompt_head,
         }
-        for operation, phase in backend.operations
+        for operation, phase in _all(backend)
     ]
+
+
+def _all(backend: Backend) -> list[tuple[Operation, Phase]]:
+    return sorted([*backend.operations, *backend.responses], key=lambda pair: pair[0].created_at)
 
 
 def _members(request: Request, **kinds: Any) -> dict[str, Any]:

@@ -9,12 +9,21 @@ from functools import cached_property
 
 from airflow_provider.yandex_ai_studio.emulator import names
 from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
-from airflow_provider.yandex_ai_studio.emulator.routes import control, iam, models, operations, text_generation
+from airflow_provider.yandex_ai_studio.emulator.routes import (
+    chat,
+    control,
+    iam,
+    models,
+    operations,
+    responses,
+    text_generation,
+)
 from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
 from airflow_provider.yandex_ai_studio.emulator.wire.errors import (
     Shape,
     gateway_error,
     openai_error,
+    response_error,
     rpc_status,
     stream_error,
 )
@@ -84,6 +93,24 @@ ROUTES = (
         operations.cancel,
         rpc_status,
     ),
+    *(
+        Route(name, (method,), path, handler, response_error, openai=True)
+        for name, method, path, handler in (
+            (names.RESPONSES_CREATE, "POST", "/v1/responses", responses.create),
+            (names.RESPONSES_GET, "GET", "/v1/responses/{response_id}", responses.read),
+            (names.RESPONSES_DELETE, "DELETE", "/v1/responses/{response_id}", responses.delete),
+            (names.RESPONSES_CANCEL, "POST", "/v1/responses/{response_id}/cancel", responses.cancel),
+            (names.RESPONSES_INPUT_ITEMS, "GET", "/v1/responses/{response_id}/input_items", responses.list_input_items),
+        )
+    ),
+    Route(
+        names.CHAT_COMPLETIONS,
+        ("POST",),
+        "/v1/chat/completions",
+        chat.complete_chat,
+        openai_error,
+        openai=True,
+    ),
     Route(names.MODELS, ("GET",), "/v1/models", models.list_models, openai_error, openai=True),
     Route(names.IAM_TOKENS, ("POST",), "/iam/v1/tokens", iam.exchange, rpc_status, authorized=False),
     Route(
@@ -107,9 +134,11 @@ CONTROL: dict[tuple[str, str], Handler] = {
 }
 
 
-def find(path: str) -> tuple[Route, dict[str, str]] | None:
-    """Return the route that serves a path, and the variable parts of the path."""
-    for route in ROUTES:
-        if match := route.pattern.fullmatch(path):
-            return route, match.groupdict()
-    return None
+def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+    """Return the route that serves a path, and the variable parts of the path.
+
+    A path that no route serves under this method leads to one that serves it under another.
+    """
+    matches = ((route, route.pattern.fullmatch(path)) for route in ROUTES)
+    found = [(route, match.groupdict()) for route, match in matches if match]
+    return next((pair for pair in found if method in pair[0].methods), found[0] if found else None)

@@ -11,6 +11,7 @@ from airflow_provider.yandex_ai_studio.emulator.state.faults import Faults
 from airflow_provider.yandex_ai_studio.emulator.state.ids import Ids
 from airflow_provider.yandex_ai_studio.emulator.state.operations import Operations
 from airflow_provider.yandex_ai_studio.emulator.state.quotas import Quotas
+from airflow_provider.yandex_ai_studio.emulator.state.responses import Responses
 from airflow_provider.yandex_ai_studio.emulator.state.stats import Stats
 
 
@@ -34,6 +35,7 @@ class Backend:
         self.ids = Ids(source or random.Random())
         self.credentials = Credentials(self.clock, self.ids, settings.api_key)
         self.operations = Operations(self.clock.now, self.ids, self._duration)
+        self.responses = Responses(self.clock.now, self.ids, self._duration)
         self.quotas = Quotas(self.clock.now, settings.enforce_quotas)
         self.faults = Faults()
         self.stats = Stats()

@@ -18,8 +18,15 @@ KINDS: dict[str, dict[str, bool]] = {
     "operation_error": {"code": False, "message": False},
     "operation_empty": {},
     "early_error": {"code": False, "message": False},
+    "embedded_error": {"message": False},
 }
 _ENDINGS = ("operation_error", "operation_empty", "early_error")
+_BELONGS = {
+    "operation_error": names.OPERATION_ENDINGS,
+    "operation_empty": names.OPERATION_ENDINGS,
+    "early_error": names.NATIVE_ENDINGS,
+    "embedded_error": names.EMBEDDED_ERRORS,
+}
 _COMMON = ("route", "kind", "times", "after", "operation_id", "match")
 _INTERNAL = 13
 
@@ -32,7 +39,7 @@ class Fault:
     :param kind: what goes wrong, one of :data:`KINDS`.
     :param times: how many requests it still hits; ``None`` is every one, until the faults are cleared.
     :param after: how many requests it still lets through.
-    :param operation_id: hit only requests for this operation.
+    :param operation_id: hit only requests for this operation or response.
     :param match: hit only requests whose body contains this.
     """
 
@@ -117,8 +124,8 @@ def _parse(value: object) -> Fault:
         raise ValueError(f"a fault of kind {kind} has no field {', '.join(sorted(map(repr, unknown)))}")
     if missing := {name for name, needed in KINDS[kind].items() if needed} - value.keys():
         raise ValueError(f"a fault of kind {kind} needs {', '.join(sorted(missing))}")
-    if kind in _ENDINGS and route not in names.OPERATION_ENDINGS:
-        raise ValueError(f"a fault of kind {kind} belongs to {' or '.join(sorted(names.OPERATION_ENDINGS))}")
+    if route not in _BELONGS.get(kind, names.ALL):
+        raise ValueError(f"a fault of kind {kind} belongs to {' or '.join(sorted(_BELONGS[kind]))}")
     if value.get("operation_id") is not None and route not in names.WITH_OPERATION_ID:
         raise ValueError(f"the route {route} has no operation_id in its path")
     for name, member in value.items():

@@ -25,6 +25,10 @@ class Ids:
 
     def request(self) -> str:
         """Return a request id."""
+        return self.uuid()
+
+    def uuid(self) -> str:
+        """Return a UUID, as responses and their items are named by."""
         return str(uuid.UUID(int=self._source.getrandbits(128), version=4))
 
     def trace(self) -> str:

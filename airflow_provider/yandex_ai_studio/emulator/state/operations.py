@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -83,6 +83,12 @@ class Operation:
     prompt_head: str
     timeline: list[tuple[float, Phase]] = field(repr=False)
 
+    @classmethod
+    def begun(cls, id: str, created_by: str, prompt: str, *timeline: tuple[float, Phase]) -> Operation:
+        """Return an operation that was asked this, with the life that lies before it."""
+        digest = hashlib.sha256(prompt.encode()).hexdigest()
+        return cls(id, created_by, digest, prompt[:_PROMPT_HEAD], list(timeline))
+
     @property
     def created_at(self) -> float:
         """Return the time of the submission."""
@@ -135,16 +141,13 @@ class Operations:
     def create(self, created_by: str, prompt: str, ending: Ending) -> Operation:
         """Start an operation on its way to this ending."""
         now = self._now()
-        operation = Operation(
-            id=self._ids.resource(_ID_PREFIX),
-            created_by=created_by,
-            prompt_sha256=hashlib.sha256(prompt.encode()).hexdigest(),
-            prompt_head=prompt[:_PROMPT_HEAD],
-            timeline=[
-                (now, ending.until_then),
-                (now + self._duration(len(self)), ending.phase),
-                (now + RETENTION_SECONDS, EXPIRED),
-            ],
+        operation = Operation.begun(
+            self._ids.resource(_ID_PREFIX),
+            created_by,
+            prompt,
+            (now, ending.until_then),
+            (now + self._duration(len(self)), ending.phase),
+            (now + RETENTION_SECONDS, EXPIRED),
         )
         self._by_id[operation.id] = operation
         return operation
@@ -168,5 +171,10 @@ class Operations:
 
     def count_by_state(self) -> dict[str, int]:
         """Return how many operations are in each state."""
-        counted = Counter(phase.state for _, phase in self)
-        return {state.value: counted[state] for state in State}
+        return count_by_state(self)
+
+
+def count_by_state(operations: Iterable[tuple[Operation, Phase]]) -> dict[str, int]:
+    """Return how many of these operations are in each state."""
+    counted = Counter(phase.state for _, phase in operations)
+    return {state.value: counted[state] for state in State}

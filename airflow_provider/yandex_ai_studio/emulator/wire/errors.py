@@ -1,4 +1,4 @@
-"""Refusals, and the four shapes in which the vendor's gateways write them.
+"""Refusals, and the five shapes in which the vendor's gateways write them.
 
 The shape belongs to the route, the refusal does not: a route says which function renders its errors.
 """
@@ -72,6 +72,17 @@ class Undecodable(ApiError):
         super().__init__(Code.INVALID_ARGUMENT, message)
 
 
+class ResponseNotFound(ApiError):
+    """There is no response of this id.
+
+    :param param: the parameter that names it; ``None`` when the path does.
+    """
+
+    def __init__(self, response_id: str, param: str | None = None) -> None:
+        super().__init__(Code.NOT_FOUND, f"Response with id '{response_id}' not found.")
+        self.param = param
+
+
 #: Render an error for the request that has this id.
 Shape = Callable[[ApiError, str], dict[str, Any]]
 
@@ -109,6 +120,14 @@ def openai_error(error: ApiError, _request_id: str) -> dict[str, Any]:
     """Render as the OpenAI-compatible API does."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     return {"error": {"message": error.message, "type": kind}}
+
+
+def response_error(error: ApiError, request_id: str) -> dict[str, Any]:
+    """Render as the Responses API does, which documents another shape for what it can't find."""
+    if error.code is not Code.NOT_FOUND:
+        return openai_error(error, request_id)
+    param = error.param if isinstance(error, ResponseNotFound) else None
+    return {"code": None, "message": error.message, "param": param, "type": "invalid_request_error"}
 
 
 def reason(status: int) -> str:

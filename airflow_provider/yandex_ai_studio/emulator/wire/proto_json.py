@@ -67,7 +67,7 @@ class Message:
         :raises MalformedBody: naming the place of the first thing that does not fit.
         """
         if not isinstance(value, dict):
-            _refuse(value, path, f"an object ({self.name})")
+            refuse(value, path, f"an object ({self.name})")
         parsed: dict[str, Any] = {}
         chosen: dict[str, str] = {}
         for name, member in value.items():
@@ -88,14 +88,14 @@ class Message:
 def string(value: object, path: str) -> str:
     """Accept a string that can be encoded, which one with half of a surrogate pair can't."""
     if not isinstance(value, str) or not _encodable(value):
-        _refuse(value, path, "a string")
+        refuse(value, path, "a string")
     return value
 
 
 def boolean(value: object, path: str) -> bool:
     """Accept true and false, and nothing that resembles them."""
     if not isinstance(value, bool):
-        _refuse(value, path, "true or false")
+        refuse(value, path, "true or false")
     return value
 
 
@@ -107,7 +107,7 @@ def int64(value: object, path: str) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value not in _INT64:
-        _refuse(value, path, "an int64")
+        refuse(value, path, "an int64")
     return value
 
 
@@ -119,14 +119,14 @@ def double(value: object, path: str) -> float:
         if _NUMBER.fullmatch(value):
             value = float(value)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-        _refuse(value, path, "a number")
+        refuse(value, path, "a number")
     return float(value)
 
 
 def struct(value: object, path: str) -> dict[str, Any]:
     """Accept any JSON object."""
     if not isinstance(value, dict) or not _encodable(json.dumps(value, ensure_ascii=False)):
-        _refuse(value, path, "an object")
+        refuse(value, path, "an object")
     return value
 
 
@@ -141,7 +141,7 @@ def enum(*names: str) -> Kind:
             return value
         if isinstance(value, int) and not isinstance(value, bool):
             return names[value] if 0 <= value < len(names) else str(value)
-        _refuse(value, path, "one of " + ", ".join(names))
+        refuse(value, path, "one of " + ", ".join(names))
 
     return check
 
@@ -151,14 +151,17 @@ def repeated(kind: Kind) -> Kind:
 
     def check(value: object, path: str) -> list[Any]:
         if not isinstance(value, list):
-            _refuse(value, path, "a list")
+            refuse(value, path, "a list")
         return [kind(item, f"{path}[{index}]") for index, item in enumerate(value)]
 
     return check
 
 
-def _refuse(value: object, path: str, wanted: str) -> NoReturn:
-    # A body can hold a credential, so the refusal names the type of what it found and never the value.
+def refuse(value: object, path: str, wanted: str) -> NoReturn:
+    """Refuse a value by its place and type, without repeating it: a body can hold a credential.
+
+    :raises MalformedBody: always.
+    """
     found = "null" if value is None else type(value).__name__
     raise MalformedBody(f"{_place(path)}{wanted} expected, not this {found}")
 
