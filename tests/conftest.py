@@ -16,10 +16,10 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 
 import pytest
 from hypothesis import settings
-from support import API_KEY, CONN_ID, FOLDER, SteppedTime, Store, TaskInstance
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from support import API_KEY, CONN_ID, FOLDER, SteppedTime, Store, TaskInstance
 
 # A run means the same everywhere: the same examples each time, and no verdict by wall clock.
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)

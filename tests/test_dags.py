@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import API_KEY, FOLDER
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
+from support import API_KEY, FOLDER
 
 DAGS = Path(__file__).parent.parent / "dags"
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import API_KEY, FOLDER, SteppedTime
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -22,6 +21,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.waiting import Wait
+from support import API_KEY, FOLDER, SteppedTime
 
 TEXT = "A pipeline that runs twice does no harm. «Идемпотентность» 🦆\tis the word."
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import Store
 
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
@@ -30,6 +29,7 @@ from airflow_provider.yandex_ai_studio.journal import (
     first_step,
 )
 from airflow_provider.yandex_ai_studio.models import Failure, Generation, Operation, Usage
+from support import Store
 
 ANSWER = Generation("text", "final", Usage())
 RECORD = Record("this", 1.0, "d7q1")
@@ -80,13 +80,17 @@ def test_the_first_step_follows_from_the_record(record: Record | None, step: Ste
     ],
 )
 def test_the_fate_of_an_operation_follows_from_one_look(operation: Operation | RequestError, fate: Fate) -> None:
-    assert fate_of(operation) is fate
+    assert fate_of(operation, age=3600) is fate
 
 
 @pytest.mark.parametrize("error", [AuthenticationError("x"), PermissionDenied("x"), BadRequest("x")])
 def test_an_operation_that_this_account_may_not_see_is_neither_given_up_nor_replaced(error: RequestError) -> None:
     with pytest.raises(type(error)):
-        fate_of(error)
+        fate_of(error, age=3600)
+
+
+def test_an_operation_that_is_not_to_be_seen_yet_is_waited_for() -> None:
+    assert fate_of(NotFound("not yet"), age=5) is Fate.WAIT
 
 
 @given(record=records)
@@ -98,7 +102,7 @@ def test_the_table_of_steps_is_total_and_submits_only_where_nothing_runs(record:
 @given(what=seen)
 def test_the_table_of_fates_is_total_and_never_drops_an_answer(what: Operation | RequestError) -> None:
     try:
-        fate = fate_of(what)
+        fate = fate_of(what, age=3600)
     except RequestError:
         assert isinstance(what, AuthenticationError | BadRequest | PermissionDenied)
         return

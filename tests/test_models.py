@@ -20,8 +20,8 @@ def chat(*messages, **parts):
     ("parts", "named"),
     [
         ({"prompt": None}, "`prompt`"),
-        ({"prompt": None}, "`messages`"),
-        ({"messages": [{"role": "user", "text": "Hi"}]}, "`prompt`"),
+        ({"prompt": None}, "`messages`; neither of them"),
+        ({"messages": [{"role": "user", "text": "Hi"}]}, "`prompt` or `messages`; both of them"),
         ({"messages": []}, "`messages`"),
         ({"prompt": ""}, "`prompt`"),
         ({"prompt": " \n\t"}, "`prompt`"),

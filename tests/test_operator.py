@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
-from support import API_KEY, SteppedTime, Store, TaskInstance
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -27,6 +26,7 @@ from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.journal import KEY
 from airflow_provider.yandex_ai_studio.operators.ai_studio import YandexAIStudioCompletionOperator
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
+from support import API_KEY, SteppedTime, Store, TaskInstance
 
 PROMPT = "Tell me of ducks. «Утки» 🦆 swim."
 
@@ -143,7 +143,7 @@ def test_a_retry_after_a_cancelled_or_expired_operation_submits_anew(
     hook.cancel_operation(deferred().operation_id)
     expires = deferred()
     assert submissions(emulator) == 2
-    emulator.advance(timedelta(days=4).total_seconds())
+    clock.sleep(timedelta(days=4).total_seconds())
     assert deferred().operation_id != expires.operation_id
 
 
@@ -272,6 +272,45 @@ def test_an_answer_that_came_after_the_deadline_is_taken(
     trigger = deferred()
     clock.sleep(4000)
     assert "ducks" in resume(hook, context, trigger.operation_id, "timeout")
+
+
+def test_an_outage_when_the_task_resumes_loses_nothing(
+    deferred: Attempt, hook: YandexAIStudioHook, context: Context, emulator: Emulator, clock: SteppedTime
+) -> None:
+    trigger = deferred()
+    clock.sleep(4000)
+    emulator.fault("operations.get", "status", status=503, body="<html>", times=6)
+    event = {
+        "operation_id": trigger.operation_id,
+        "outcome": "ended",
+        "submitted_at": trigger.submitted_at,
+        "deadline": trigger.deadline,
+    }
+    with pytest.raises(TaskDeferred) as caught:
+        task(hook).execute_complete(context, event)
+    again = caught.value.trigger
+    assert (again.operation_id, again.submitted_at, again.deadline) == (
+        trigger.operation_id,
+        trigger.submitted_at,
+        trigger.deadline,
+    )
+    assert "ducks" in task(hook).execute_complete(context, event)
+    assert submissions(emulator) == 1
+
+
+def test_what_the_triggerer_can_t_ask_about_is_waited_for_on_the_worker(
+    deferred: Attempt, hook: YandexAIStudioHook, context: Context
+) -> None:
+    assert "ducks" in resume(hook, context, deferred().operation_id, "refused")
+
+
+def test_a_look_before_the_wait_holds_no_worker(deferred: Attempt, emulator: Emulator, clock: SteppedTime) -> None:
+    deferred()
+    emulator.fault("operations.get", "status", status=503, body="<html>", times=None)
+    before = emulator.stats()["requests"]["operations.get"], len(clock.slept)
+    deferred()
+    assert emulator.stats()["requests"]["operations.get"] == before[0] + 1
+    assert len(clock.slept) == before[1]
 
 
 def test_a_withheld_answer_fails_and_tells_its_price(

@@ -38,17 +38,17 @@ def test_a_billed_request_that_may_have_arrived_is_never_sent_twice(error, attem
 @given(errors, st.booleans(), st.integers(1, 10**6), fractions)
 def test_a_delay_stays_in_its_bounds(error, billed, attempt, random):
     delay = retry.next_delay(error, billed=billed, attempt=attempt, random=random)
-    assert delay is None or retry.FIRST_DELAY / 2 <= delay <= retry.LONGEST_DELAY
+    assert delay is None or 0.5 <= delay <= 30
 
 
 @given(fractions)
-def test_a_failing_request_is_sent_a_fixed_number_of_times_in_about_a_minute(random):
+def test_a_failing_request_is_sent_a_fixed_number_of_times_in_half_a_minute(random):
     error, delays = exceptions.RateLimited("no", arrived=False), []
     while (delay := retry.next_delay(error, billed=True, attempt=len(delays) + 1, random=random)) is not None:
         delays.append(delay)
     assert len(delays) == retry.ATTEMPTS - 1
     assert delays == sorted(delays)
-    assert sum(delays) <= 61
+    assert sum(delays) <= 31
 
 
 @given(st.integers(2, 100), fractions)

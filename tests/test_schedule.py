@@ -38,8 +38,8 @@ def test_an_hour_costs_about_a_hundred_questions_and_a_day_not_two_thousand(rand
 
 @given(ages, fractions)
 def test_a_delay_stays_in_its_bounds(age, random):
-    assert 0 <= schedule.first_delay(age) <= schedule.SHORTEST_DELAY
-    assert 0.8 * schedule.SHORTEST_DELAY <= schedule.next_delay(age, random=random) <= schedule.LONGEST_DELAY
+    assert 0 <= schedule.first_delay(age) <= 1
+    assert 0.8 <= schedule.next_delay(age, random=random) <= 60
 
 
 def test_an_operation_that_was_submitted_long_ago_is_asked_about_at_once():
@@ -49,7 +49,7 @@ def test_an_operation_that_was_submitted_long_ago_is_asked_about_at_once():
 @given(st.integers(1, 10**6), fractions)
 def test_the_delay_after_troubles_grows_up_to_its_bound(troubles, random):
     delay = schedule.trouble_delay(troubles, random=random)
-    assert 0.5 <= delay <= schedule.LONGEST_DELAY
+    assert 0.5 <= delay <= 60
     assert delay <= schedule.trouble_delay(troubles + 1, random=random)
 
 
@@ -77,7 +77,7 @@ def test_places_in_the_queue_are_given_out_evenly(per_second, requests):
 
 def test_an_idle_budget_does_not_save_up_a_burst():
     budget = RateBudget(10)
-    budget.reserve(0.0)
+    assert budget.reserve(0.0) == 0
     assert [budget.reserve(HOUR) for _ in range(3)] == pytest.approx([0, 0.1, 0.2])
 
 

@@ -74,7 +74,7 @@ def test_poking_looks_once_and_says_whether_it_is_done(
 ) -> None:
     poking = sensor(deferrable=False)
     assert not poking.poke(context)
-    emulator.fault("operations.get", "status", status=429, body={"code": 8, "message": "quota"}, times=6)
+    emulator.fault("operations.get", "status", status=429, body={"code": 8, "message": "quota"}, times=1)
     assert not poking.poke(context)
     clock.sleep(4000)
     poked = poking.poke(context)

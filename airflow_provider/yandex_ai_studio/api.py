@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pendulum
@@ -111,7 +112,7 @@ def count_tokens(endpoints: Endpoints, request: CompletionRequest) -> Call[int]:
         method="POST",
         url=f"{endpoints.llm}/foundationModels/v1/tokenizeCompletion",
         body=_completion_body(request),
-        parse=lambda data: len(data["tokens"]),
+        parse=lambda data: len(_list(data["tokens"])),
     )
 
 
@@ -121,7 +122,7 @@ def list_models(endpoints: Endpoints) -> Call[list[str]]:
         aim="list the models",
         method="GET",
         url=f"{endpoints.ai}/v1/models",
-        parse=lambda data: [model["id"] for model in data["data"]],
+        parse=lambda data: [_text(model["id"]) for model in _list(data["data"])],
     )
 
 
@@ -132,7 +133,7 @@ def exchange_jwt(endpoints: Endpoints, jwt: str) -> Call[tuple[str, pendulum.Dat
         method="POST",
         url=f"{endpoints.iam}/iam/v1/tokens",
         body={"jwt": jwt},
-        parse=lambda data: (str(data["iamToken"]), _time(data["expiresAt"]) or pendulum.now("UTC")),
+        parse=lambda data: (_text(data["iamToken"]), _time(data["expiresAt"]) or pendulum.now("UTC")),
         authorized=False,
     )
 
@@ -156,21 +157,32 @@ def _message_body(message: Message) -> dict[str, Any]:
 
 def _operation(data: Any) -> Operation:
     response = data.get("response")
-    error = data.get("error")
     return Operation(
-        id=_operation_id(data["id"]),
+        id=_text(data["id"]),
         api="completion",
         done=bool(data.get("done")),
-        error=Failure(int(error.get("code") or 0), clean(str(error.get("message") or ""))) if error else None,
+        error=_failure(data.get("error")),
         generation=_generation(response) if response else None,
         created_at=_time(data.get("createdAt")),
         modified_at=_time(data.get("modifiedAt")),
     )
 
 
-def _operation_id(value: Any) -> str:
+def _failure(error: Any) -> Failure | None:
+    """Read a ``google.rpc.Status``. One with neither a code nor a message says that all is well."""
+    code, message = (int(error.get("code") or 0), str(error.get("message") or "")) if error else (0, "")
+    return Failure(code, clean(message)) if code or message else None
+
+
+def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError("the operation has no id")
+        raise ValueError("a text is missing")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("a list is missing")
     return value
 
 
@@ -189,7 +201,7 @@ def _generation(data: Any) -> Generation | None:
     usage = data.get("usage") or {}
     details = usage.get("completionTokensDetails") or {}
     return Generation(
-        text=(first.get("message") or {}).get("text") or "",
+        text=_text(text) if (text := (first.get("message") or {}).get("text")) else "",
         status=_STATUSES.get(str(first.get("status")), "unspecified"),
         usage=Usage(
             input_tokens=int(usage.get("inputTextTokens") or 0),
@@ -197,7 +209,7 @@ def _generation(data: Any) -> Generation | None:
             total_tokens=int(usage.get("totalTokens") or 0),
             reasoning_tokens=int(details.get("reasoningTokens") or 0),
         ),
-        model_version=data.get("modelVersion"),
+        model_version=_text(version) if (version := data.get("modelVersion")) else None,
     )
 
 
@@ -211,13 +223,12 @@ _STATUSES = {
 
 
 def _time(value: Any) -> pendulum.DateTime | None:
-    if not value:
-        return None
     try:
-        parsed = pendulum.parse(str(value))
-    except ValueError:
+        if value[10] != "T":
+            return None
+        return pendulum.from_timestamp(datetime.fromisoformat(value).timestamp())
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         return None
-    return parsed if isinstance(parsed, pendulum.DateTime) else None
 
 
 def _path_segment(operation_id: str) -> str:

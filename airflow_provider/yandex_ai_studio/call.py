@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -44,7 +44,7 @@ class Call(Generic[T]):
     method: str
     url: str
     parse: Callable[[Any], T]
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
     billed: bool = False
     authorized: bool = True
     timeout: float = REQUEST_TIMEOUT
@@ -100,7 +100,7 @@ def result_of(call: Call[T], answer: Answer) -> T:
         raise _refusal(call, answer, data)
     try:
         return call.parse(data)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ServiceUnavailable(
             f"Could not {call.aim}: the service answered with HTTP 200 and something that its documentation does not "
             f"know ({answer.headers.get('content-type', 'no content type')}, {len(answer.body)} bytes).",
@@ -111,14 +111,16 @@ def result_of(call: Call[T], answer: Answer) -> T:
 
 def no_answer(call: Call[Any], cause: str, *, arrived: bool) -> ServiceUnavailable:
     """Return the error for a call that got no answer at all."""
-    fate = "It may have been taken all the same" if arrived else "It did not reach the service"
-    return ServiceUnavailable(f"Could not {call.aim}: {cause}. {fate}.", arrived=arrived)
+    fate = ""
+    if call.billed:
+        fate = " It may have been taken all the same." if arrived else " It did not reach the service."
+    return ServiceUnavailable(f"Could not {call.aim}: {cause}.{fate}", arrived=arrived)
 
 
 def _decoded(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -135,7 +137,7 @@ def _refusal(call: Call[Any], answer: Answer, data: Any) -> RequestError:
         status=status,
         grpc_code=grpc_code,
         request_id=request_id,
-        arrived=status >= 500 and status != 503,
+        arrived=not (400 <= status < 500 or status == 503),
     )
 
 

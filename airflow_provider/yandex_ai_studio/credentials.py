@@ -10,6 +10,7 @@ expires: :class:`TokenCache` says which call is due before the next request, and
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +62,10 @@ class ServiceAccountKey:
             data = json.loads(value) if isinstance(value, str) else value
             private_key = str(data["private_key"])
             begin = private_key.index("-----BEGIN")  # the vendor puts a warning line before it
-            return cls(str(data["id"]), str(data["service_account_id"]), private_key[begin:])
+            ids = (data["id"], data["service_account_id"])
+            if not all(isinstance(name, str) and name for name in ids):
+                raise ValueError("no id")
+            return cls(*ids, private_key[begin:])
         except (ValueError, KeyError, TypeError):
             raise ConfigurationError(
                 f"The connection's `{where}` must hold the JSON of an authorized key with the fields id, "
@@ -85,12 +89,14 @@ class ServiceAccountKey:
         }
         try:
             return jwt.encode(claims, self.private_key, algorithm="PS256", headers={"kid": self.id})
-        except (ValueError, TypeError, jwt.PyJWTError):
+        except (ValueError, TypeError, AttributeError, jwt.PyJWTError):
             raise ConfigurationError(
                 f"The private key of the authorized key {self.id} can't be read; create a new one with "
                 "`yc iam key create`. Nothing was sent to the service."
             ) from None
 
+
+_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 
 Credential = ApiKey | IamToken | ServiceAccountKey
 
@@ -145,6 +151,7 @@ class TokenCache:
 
     def conceal(self, text: str) -> str:
         """Take the secrets out of a text: the service repeats some of them in its errors."""
+        text = _JWT.sub("***", text)
         secrets = [self._token]
         if isinstance(self._credential, ApiKey | IamToken):
             secrets.append(self._credential.secret)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from airflow_provider.yandex_ai_studio.exceptions import NotFound, RateLimited, RequestError, ServiceUnavailable
 from airflow_provider.yandex_ai_studio.models import Operation
+from airflow_provider.yandex_ai_studio.waiting import NOT_FOUND_GRACE
 
 KEY = "yandex_ai_studio_operation"
 
@@ -72,10 +73,11 @@ def first_step(record: Record | None, fingerprint: str) -> Step:
     return Step.LOOK if record.fingerprint == fingerprint else Step.REPLACE
 
 
-def fate_of(seen: Operation | RequestError) -> Fate:
+def fate_of(seen: Operation | RequestError, *, age: float) -> Fate:
     """
     Decide what becomes of a known operation.
 
+    :param age: Seconds since it was submitted.
     :raises RequestError: The service does not answer this account about it; nothing follows from that.
     """
     match seen:
@@ -88,7 +90,7 @@ def fate_of(seen: Operation | RequestError) -> Fate:
         case Operation():
             return Fate.TAKE
         case NotFound():
-            return Fate.SUBMIT_ANEW
+            return Fate.WAIT if age < NOT_FOUND_GRACE else Fate.SUBMIT_ANEW
         case RateLimited() | ServiceUnavailable():
             return Fate.WAIT
         case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
@@ -180,8 +181,9 @@ def _message(item: Mapping[str, Any], number: int) -> Message:
         )
     role = item.get("role")
     if role not in get_args(Role):
+        shown = repr(role) if isinstance(role, str) and re.fullmatch(r"\w{1,20}", role) else _shape(role)
         raise ConfigurationError(
-            f"The {where} has the role {role!r}; it must be one of {', '.join(get_args(Role))}. "
+            f"The {where} has {shown} as its role; it must be one of {', '.join(get_args(Role))}. "
             "Nothing was sent to the service."
         )
     return Message(cast(Role, role), _text(item.get("text"), f"the text of {where}"))
@@ -193,6 +195,13 @@ def _text(value: Any, what: str) -> str:
             f"{what[0].upper()}{what[1:]} must be a text that is not empty; it is {_shape(value)}. "
             "Nothing was sent to the service."
         )
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"{what[0].upper()}{what[1:]} holds half a character (a lone surrogate), which can't be sent. Was it cut "
+            "or decoded wrongly? Nothing was sent to the service."
+        ) from None
     return value
 
 
@@ -200,7 +209,7 @@ def _temperature(value: float | str | None) -> float | None:
     if value is None:
         return None
     try:
-        number = float(value)
+        number = float("nan") if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = float("nan")
     if not 0 <= number <= 1:
@@ -217,7 +226,7 @@ def _max_tokens(value: int | str | None) -> int | None:
         number = int(str(value))
     except ValueError:
         number = 0
-    if number < 1:
+    if not 1 <= number < 2**63:
         raise ConfigurationError(
             f"`max_tokens` must be a whole number of at least 1, not {value!r}. Nothing was sent to the service."
         )

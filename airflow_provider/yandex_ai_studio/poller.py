@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from airflow_provider.yandex_ai_studio import api, schedule
+from airflow_provider.yandex_ai_studio.async_transport import CONNECTIONS, AsyncClient
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     RateLimited,
     RequestError,
 )
 from airflow_provider.yandex_ai_studio.models import Operation
-from airflow_provider.yandex_ai_studio.transport import CONNECTIONS, AsyncClient
 from airflow_provider.yandex_ai_studio.waiting import AskAgain, End, Wait, decide
 
 log = logging.getLogger(__name__)

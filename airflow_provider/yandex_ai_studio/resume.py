@@ -1,61 +1,95 @@
-"""What operator and sensor do alike once an operation ended, and where they may do it."""
+"""What operator and sensor do alike: defer, wake up, and take an answer."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider.yandex_ai_studio.exceptions import NotFound, TriggerEventError
+from airflow_provider.yandex_ai_studio.exceptions import (
+    NotFound,
+    RateLimited,
+    ServiceUnavailable,
+    TriggerEventError,
+)
 from airflow_provider.yandex_ai_studio.outcome import answer_of, expired, refuse_filtered, story_of, xcoms_of
-from airflow_provider.yandex_ai_studio.waiting import Outcome
+from airflow_provider.yandex_ai_studio.waiting import NOT_FOUND_GRACE, Outcome, Wait
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger, RuntimeTaskInstanceProtocol
 
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-    from airflow_provider.yandex_ai_studio.models import Operation
+    from airflow_provider.yandex_ai_studio.models import Generation, Operation
 
 DEFERRAL_MARGIN = timedelta(minutes=15)
 """How long Airflow's own timeout of a deferral leaves the trigger to say first that the deadline passed."""
 
 
-def operation_id_of(event: Any) -> str:
+@dataclass(frozen=True)
+class Wakeup:
+    """What the trigger's event says: which wait is over, and how it ended."""
+
+    wait: Wait
+    outcome: Outcome
+
+    @classmethod
+    def of(cls, event: Any) -> Wakeup:
+        """
+        Read the event of the trigger.
+
+        :raises TriggerEventError: It is not one of this package's trigger.
+        """
+        match event:
+            case {"operation_id": str(operation_id), "outcome": outcome} if outcome in get_args(Outcome):
+                wait = Wait(operation_id, event.get("submitted_at") or 0.0, event.get("deadline"))
+                return cls(wait, outcome)
+        raise TriggerEventError(
+            f"The triggerer sent {event!r}, which is not an event of YandexAIStudioOperationTrigger. The operation "
+            "is not touched: its id is in the XCom `operation_id` and in the log of this task. Are triggerer and "
+            "workers on the same release of this package?"
+        )
+
+    def event(self) -> dict[str, Any]:
+        """Return what the trigger fires: that the wait is over, never what the model wrote."""
+        return {
+            "operation_id": self.wait.operation_id,
+            "outcome": self.outcome,
+            "submitted_at": self.wait.submitted_at,
+            "deadline": self.wait.deadline,
+        }
+
+
+def last_look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | None:
     """
-    Return the operation that the trigger's event is about.
+    Read an operation whose wait is over: the last word is the service's, whatever ended the wait.
 
-    :raises TriggerEventError: The event is not one of this package's trigger.
+    :return: The operation, ended or past its deadline; None where it is worth to go on waiting.
+    :raises OperationExpired: The service does not know it (any more).
+    :raises RequestError: The service refuses, or is out of order and the deadline has passed.
     """
-    match event:
-        case {"operation_id": str(operation_id), "outcome": outcome} if outcome in get_args(Outcome):
-            return operation_id
-    raise TriggerEventError(
-        f"The triggerer sent {event!r}, which is not an event of YandexAIStudioOperationTrigger. The operation is "
-        "not touched: its id is in the XCom `operation_id` and in the log of this task. Are triggerer and workers "
-        "on the same release of this package?"
-    )
-
-
-def finish(hook: YandexAIStudioHook, ti: RuntimeTaskInstanceProtocol, operation_id: str, log: Logger) -> str:
-    """
-    Read an operation whose wait is over, and take its answer.
-
-    Whatever ended the wait, the last word is the service's: an answer that came meanwhile is taken.
-
-    :raises OperationError: It has no answer.
-    :raises ContentFiltered: Its answer was withheld.
-    """
+    wait, now = wakeup.wait, hook.clock()
     try:
-        operation = hook.get_operation(operation_id)
+        operation = hook.get_operation(wait.operation_id)
     except NotFound as error:
-        raise expired(operation_id, error) from error
-    return take_answer(ti, operation, log)
+        if now - wait.submitted_at >= NOT_FOUND_GRACE:
+            raise expired(wait.operation_id, error) from error
+        return None
+    except (RateLimited, ServiceUnavailable) as error:
+        if wait.deadline is not None and now >= wait.deadline:
+            raise
+        log.warning("%s The wait goes on.", error)
+        return None
+    if operation.done or operation.error or wakeup.outcome != "refused":
+        return operation
+    log.warning("The triggerer can't ask about operation %s: its log says why. Waiting on this worker.", operation.id)
+    return hook.wait_for_operation(wait).operation or hook.get_operation(wait.operation_id)
 
 
-def take_answer(ti: RuntimeTaskInstanceProtocol, operation: Operation, log: Logger) -> str:
+def take_answer(ti: RuntimeTaskInstanceProtocol, operation: Operation, log: Logger) -> Generation:
     """
-    Push what an operation says about its answer to XCom, and return the text.
+    Push what an operation says about its answer to XCom, and return the answer.
 
     :raises OperationError: It has no answer.
     :raises ContentFiltered: Its answer was withheld.
@@ -67,7 +101,13 @@ def take_answer(ti: RuntimeTaskInstanceProtocol, operation: Operation, log: Logg
     refuse_filtered(generation, operation.id)
     if generation.status == "truncated":
         log.warning("The answer is cut off at `max_tokens`. Allow more, or ask for less.")
-    return generation.text
+    return generation
+
+
+def deferral_timeout(wait: Wait, now: float) -> timedelta:
+    """Return Airflow's own timeout of a deferral: it comes after the trigger's deadline."""
+    left = 0.0 if wait.deadline is None else max(0.0, wait.deadline - now)
+    return timedelta(seconds=left) + DEFERRAL_MARGIN
 
 
 def may_end_in_triggerer(task: BaseOperator) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,7 @@ class Settings:
         :param read_text: Reads the file that ``service_account_json_path`` names.
         :raises ConfigurationError: It names the field that is wrong.
         """
-        fields = _Fields(conn_id, {name: value for name, value in extra.items() if value not in (None, "")})
+        fields = _Fields(conn_id, {name: value for name, value in extra.items() if not _is_empty(value)})
         return cls(
             credential=fields.credential(password, read_text),
             endpoints=fields.endpoints(host),
@@ -98,7 +99,7 @@ class _Fields:
         if value is None:
             return None
         try:
-            number = float(value)
+            number = 0.0 if isinstance(value, bool) else float(value)
         except (TypeError, ValueError):
             number = 0.0
         if not 0 < number < float("inf"):
@@ -114,14 +115,16 @@ class _Fields:
         return value
 
     def endpoints(self, host: str | None) -> Endpoints:
+        host = (host or "").strip()
         if not host:
             return Endpoints()
         base_url = host if "://" in host else f"https://{host}"
-        if not base_url.startswith(("http://", "https://")):
+        if not re.fullmatch(r"https?://[^/\s?#]+(/[^\s?#]*)?", base_url):
             raise self._wrong(f"has {host!r} in `host`; it must be empty or a base URL like https://gateway.example")
         return Endpoints.at(base_url)
 
     def credential(self, password: str | None, read_text: Callable[[str], str]) -> Credential:
+        password = (password or "").strip()
         given = [name for name in CREDENTIAL_FIELDS if name in self._values]
         names = (["the password (an API key)"] if password else []) + [f"`{name}`" for name in given]
         if len(names) != 1:
@@ -137,11 +140,16 @@ class _Fields:
         if path := self.text("service_account_json_path"):
             try:
                 return ServiceAccountKey.of(read_text(path), where="service_account_json_path")
-            except OSError as error:
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "it is no text"
                 raise self._wrong(
-                    f"names a file in `service_account_json_path` that can't be read ({error.strerror}: {path})"
+                    f"names a file in `service_account_json_path` that can't be read ({reason}: {path})"
                 ) from error
         return ServiceAccountKey.of(self._values["service_account_json"], where="service_account_json")
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _header_value(secret: str, where: str, wrong: Callable[[str], ConfigurationError]) -> str:

@@ -110,10 +110,10 @@ class Submission:
     def _look(self, record: Record) -> Submitted | None:
         seen: Operation | RequestError
         try:
-            seen = self._hook.get_operation(str(record.operation_id))
+            seen = self._hook.get_operation(str(record.operation_id), repeat=False)
         except RequestError as error:
             seen = error
-        fate = fate_of(seen)
+        fate = fate_of(seen, age=self._hook.clock() - record.submitted_at)
         self._log.info("Operation %s: %s", record.operation_id, fate.value)
         if fate is Fate.SUBMIT_ANEW:
             return None

@@ -1,28 +1,20 @@
-"""
-The two senders of a :class:`~airflow_provider.yandex_ai_studio.api.Call`: requests on a worker, aiohttp in
-the triggerer. What to send, what an answer means and what may be repeated is decided elsewhere.
-"""
+"""The worker's sender: requests, with repetition where it is safe."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
 import random
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-import aiohttp
 import requests
 import requests.auth
 import urllib3.exceptions
 
-from airflow_provider.yandex_ai_studio import retry
-from airflow_provider.yandex_ai_studio.call import Answer, Call, headers_for, no_answer, result_of
+from airflow_provider.yandex_ai_studio import retry, sending
+from airflow_provider.yandex_ai_studio.call import Answer, Call, no_answer
 from airflow_provider.yandex_ai_studio.credentials import TokenCache
 from airflow_provider.yandex_ai_studio.exceptions import RequestError
 from airflow_provider.yandex_ai_studio.settings import Settings
@@ -31,16 +23,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds to reach the service."""
-
-CONNECTIONS = 20
-"""TCP connections that one asynchronous client holds at most."""
-
 
 class Client:
     """
-    Sends calls from a worker, and repeats those that failed where a repetition is safe.
+    Sends calls from a worker.
 
     Use it as a context manager, or close it.
 
@@ -66,7 +52,7 @@ class Client:
 
     def send(self, call: Call[T]) -> T:
         """
-        Send a call and return what it asked for.
+        Send a call and return what it asked for. Repeat it where that is safe.
 
         :raises RequestError: It failed, and a repetition was not safe or did not help.
         """
@@ -84,7 +70,7 @@ class Client:
 
     def send_once(self, call: Call[T]) -> T:
         """
-        Send a call without repeating it.
+        Send a call and return what it asked for, without repeating it.
 
         :raises RequestError: It failed.
         """
@@ -92,94 +78,33 @@ class Client:
         answer = self._exchange(call, authorization)
         if answer.status == 401 and authorization and self._tokens.refused(authorization):
             answer = self._exchange(call, self._authorization())
-        return _result(call, answer, self._tokens)
+        return sending.read(call, answer, self._tokens)
 
     def _authorization(self) -> str:
         with self._token_lock:
-            if exchange := self._tokens.due(time.time()):
-                with _before_the_call():
-                    token, expires_at = _result(exchange, self._exchange(exchange, None), self._tokens)
+            if due := self._tokens.due(time.time()):
+                with sending.before_the_call():
+                    token, expires_at = sending.read(due, self._exchange(due, None), self._tokens)
                 self._tokens.accept(token, expires_at, time.time())
             return self._tokens.header()
 
     def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
+        request = sending.http_request(call, authorization, self._settings)
         try:
             response = self._session.request(
-                call.method,
-                call.url,
-                data=_encoded(call),
-                headers=_headers(call, authorization, self._settings),
+                request.method,
+                request.url,
+                data=request.body,
+                headers=request.headers,
                 auth=_KeepHeaders(),
-                timeout=(CONNECT_TIMEOUT, self._settings.timeout or call.timeout),
+                timeout=(sending.CONNECT_TIMEOUT, request.timeout),
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            raise no_answer(call, _cause(error), arrived=_may_have_arrived(error)) from error
-        return Answer(response.status_code, response.content, {k.lower(): v for k, v in response.headers.items()})
-
-
-class AsyncClient:
-    """
-    Sends calls from the triggerer's event loop, each of them once.
-
-    All waits on one connection share it: one session, one token, a bounded number of connections.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._tokens = TokenCache(settings.credential, settings.endpoints)
-        self._token_lock = asyncio.Lock()
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS), trust_env=True, auto_decompress=True
-        )
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._session.close()
-
-    async def send(self, call: Call[T]) -> T:
-        """
-        Send a call and return what it asked for.
-
-        :raises RequestError: It failed.
-        """
-        authorization = await self._authorization() if call.authorized else None
-        answer = await self._exchange(call, authorization)
-        if answer.status == 401 and authorization and self._tokens.refused(authorization):
-            answer = await self._exchange(call, await self._authorization())
-        return _result(call, answer, self._tokens)
-
-    async def _authorization(self) -> str:
-        async with self._token_lock:
-            if exchange := self._tokens.due(time.time()):
-                with _before_the_call():
-                    token, expires_at = _result(exchange, await self._exchange(exchange, None), self._tokens)
-                self._tokens.accept(token, expires_at, time.time())
-            return self._tokens.header()
-
-    async def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
-        try:
-            async with self._session.request(
-                call.method,
-                call.url,
-                data=_encoded(call),
-                headers=_headers(call, authorization, self.settings),
-                timeout=aiohttp.ClientTimeout(
-                    total=self.settings.timeout or call.timeout, sock_connect=CONNECT_TIMEOUT
-                ),
-                allow_redirects=False,
-            ) as response:
-                body = await response.read()
-                return Answer(response.status, body, {k.lower(): v for k, v in response.headers.items()})
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            arrived = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-            raise no_answer(call, _cause(error), arrived=arrived) from error
+            late = isinstance(error, requests.Timeout)
+            cause = sending.NO_ANSWER_IN_TIME if late else f"the connection failed ({type(error).__name__})"
+            raise no_answer(call, cause, arrived=_may_have_arrived(error)) from error
+        return sending.answer(response.status_code, response.content, response.headers)
 
 
 class _KeepHeaders(requests.auth.AuthBase):
@@ -187,45 +112,6 @@ class _KeepHeaders(requests.auth.AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
-
-
-@contextmanager
-def _before_the_call() -> Iterator[None]:
-    """Mark that an exchange of tokens failed: the call that needed it was never sent."""
-    try:
-        yield
-    except RequestError as error:
-        error.arrived = False
-        raise
-
-
-def _encoded(call: Call[Any]) -> bytes | None:
-    return None if call.body is None else json.dumps(call.body, ensure_ascii=False).encode()
-
-
-def _headers(call: Call[Any], authorization: str | None, settings: Settings) -> dict[str, str]:
-    return headers_for(
-        call,
-        authorization=authorization,
-        folder_id=settings.folder_id,
-        data_logging=settings.data_logging,
-        client_request_id=str(uuid.uuid4()),
-    )
-
-
-def _result(call: Call[T], answer: Answer, tokens: TokenCache) -> T:
-    try:
-        return result_of(call, answer)
-    except RequestError as error:
-        error.args = (tokens.conceal(str(error)),)
-        raise
-
-
-def _cause(error: Exception) -> str:
-    """Say what went wrong on the way, without the objects that the libraries put into their texts."""
-    if isinstance(error, requests.Timeout | TimeoutError):
-        return "the service did not answer in time"
-    return f"the connection failed ({type(error).__name__})"
 
 
 def _may_have_arrived(error: requests.RequestException) -> bool:

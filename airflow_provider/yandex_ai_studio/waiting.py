@@ -36,12 +36,14 @@ class Wait:
     :param submitted_at: When the operation was submitted, in seconds since the epoch.
     :param deadline: When to stop waiting, in seconds since the epoch; None for never.
     :param troubles: How many questions in a row failed.
+    :param refusals: How many of them, in a row, with a 401.
     """
 
     operation_id: str
     submitted_at: float
     deadline: float | None = None
     troubles: int = 0
+    refusals: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,11 @@ def decide(wait: Wait, seen: Operation | RequestError, *, now: float, random: fl
     if isinstance(seen, Operation):
         if seen.done or seen.error:
             return End("ended", operation=seen)
-        wait = replace(wait, troubles=0)
+        wait = replace(wait, troubles=0, refusals=0)
         delay = schedule.next_delay(now - wait.submitted_at, random=random)
     else:
-        wait = replace(wait, troubles=wait.troubles + 1)
+        refusals = wait.refusals + 1 if isinstance(seen, AuthenticationError) else 0
+        wait = replace(wait, troubles=wait.troubles + 1, refusals=refusals)
         if end := _end_of_trouble(wait, seen, now):
             return end
         delay = schedule.trouble_delay(wait.troubles, random=random)
@@ -99,7 +102,7 @@ def _end_of_trouble(wait: Wait, error: RequestError, now: float) -> End | None:
         case RateLimited() | ServiceUnavailable():
             return None
         case AuthenticationError():
-            return End("refused", error=error) if wait.troubles >= REFUSALS else None
+            return End("refused", error=error) if wait.refusals >= REFUSALS else None
         case NotFound():
             return End("expired", error=error) if now - wait.submitted_at >= NOT_FOUND_GRACE else None
         case _:

@@ -27,7 +27,8 @@ from airflow_provider.yandex_ai_studio.waiting import End, Wait, decide
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from airflow_provider.yandex_ai_studio.transport import AsyncClient, Client
+    from airflow_provider.yandex_ai_studio.async_transport import AsyncClient
+    from airflow_provider.yandex_ai_studio.transport import Client
 
 
 class YandexAIStudioHook(BaseHook):
@@ -83,7 +84,7 @@ class YandexAIStudioHook(BaseHook):
         """Look the connection up without blocking the event loop, and return a new client. Close it after use."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        from airflow_provider.yandex_ai_studio.transport import AsyncClient
+        from airflow_provider.yandex_ai_studio.async_transport import AsyncClient
 
         connection = await get_async_connection(self.conn_id)
         return AsyncClient(_settings(connection, await get_async_extra_dejson(connection)))
@@ -136,13 +137,15 @@ class YandexAIStudioHook(BaseHook):
         """
         return self.get_conn().send(api.complete(self.settings.endpoints, request))
 
-    def get_operation(self, operation_id: str) -> Operation:
+    def get_operation(self, operation_id: str, *, repeat: bool = True) -> Operation:
         """
         Ask how an operation stands.
 
+        :param repeat: Ask again, up to half a minute, where the service gives no answer for now.
         :raises NotFound: The service does not know it (any more); results are kept for 3 days.
         """
-        return self.get_conn().send(api.get_operation(self.settings.endpoints, operation_id))
+        send = self.get_conn().send if repeat else self.get_conn().send_once
+        return send(api.get_operation(self.settings.endpoints, operation_id))
 
     def cancel_operation(self, operation_id: str) -> Operation:
         """
@@ -175,7 +178,7 @@ class YandexAIStudioHook(BaseHook):
         while True:
             seen: Operation | RequestError
             try:
-                seen = self.get_conn().send_once(api.get_operation(self.settings.endpoints, wait.operation_id))
+                seen = self.get_operation(wait.operation_id, repeat=False)
             except RequestError as error:
                 seen = error
             decision = decide(wait, seen, now=self.clock(), random=random.random())

@@ -21,12 +21,14 @@ from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.outcome import expired
 from airflow_provider.yandex_ai_studio.resume import (
     DEFERRAL_MARGIN,
-    finish,
+    Wakeup,
+    deferral_timeout,
+    last_look,
     may_end_in_triggerer,
-    operation_id_of,
     take_answer,
 )
 from airflow_provider.yandex_ai_studio.sensors.start import template_for_the_triggerer
+from airflow_provider.yandex_ai_studio.waiting import Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -110,49 +112,55 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             return super().execute(context)
         operation = self._look()
         if operation and (operation.done or operation.error):
-            return take_answer(context["ti"], operation, self.log)
-        return self._defer(operation)
+            return take_answer(context["ti"], operation, self.log).text
+        now = self.hook.clock()
+        created_at = operation.created_at if operation else None
+        submitted_at = created_at.timestamp() if created_at else now
+        return self._defer(Wait(self.operation_id, submitted_at, deadline=now + self.timeout))
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once, from a worker."""
         operation = self._look()
         if operation is None or not (operation.done or operation.error):
             return False
-        return PokeReturnValue(is_done=True, xcom_value=take_answer(context["ti"], operation, self.log))
+        return PokeReturnValue(is_done=True, xcom_value=take_answer(context["ti"], operation, self.log).text)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Take the answer, once the trigger has said that the operation ended."""
+        wakeup = Wakeup.of(event)
+        _check(wakeup.wait.operation_id)
+        operation = last_look(self.hook, wakeup, self.log)
+        if operation is None:
+            self._defer(wakeup.wait)
         try:
-            return finish(self.hook, context["ti"], _check(operation_id_of(event)), self.log)
+            return take_answer(context["ti"], operation, self.log).text
         except OperationTimeout as error:
             raise AirflowSensorTimeout(str(error)) from error
 
     def _look(self) -> Operation | None:
         """Read the operation; None when the service gives no answer for now."""
         try:
-            return self.hook.get_operation(self.operation_id)
+            return self.hook.get_operation(self.operation_id, repeat=False)
         except NotFound as error:
             raise expired(self.operation_id, error) from error
         except (RateLimited, ServiceUnavailable) as error:
             self.log.warning("%s The wait goes on.", error)
             return None
 
-    def _defer(self, operation: Operation | None) -> NoReturn:
+    def _defer(self, wait: Wait) -> NoReturn:
         from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
 
-        now = self.hook.clock()
-        created_at = operation.created_at if operation else None
-        self.log.info("Waiting for operation %s in the triggerer, for at most %s s", self.operation_id, self.timeout)
+        self.log.info("Waiting for operation %s in the triggerer", wait.operation_id)
         self.defer(
             trigger=YandexAIStudioOperationTrigger(
-                operation_id=self.operation_id,
+                operation_id=wait.operation_id,
                 conn_id=self.conn_id,
-                submitted_at=created_at.timestamp() if created_at else now,
-                deadline=now + self.timeout,
+                submitted_at=wait.submitted_at,
+                deadline=wait.deadline,
                 end_from_trigger=self._ends_in_triggerer(),
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout) + DEFERRAL_MARGIN,
+            timeout=deferral_timeout(wait, self.hook.clock()),
         )
 
 

@@ -11,13 +11,12 @@ from typing import Any
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
-from airflow_provider.yandex_ai_studio import poller
 from airflow_provider.yandex_ai_studio.exceptions import RequestError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.kill import look_whether_abandoned
 from airflow_provider.yandex_ai_studio.models import Generation
 from airflow_provider.yandex_ai_studio.outcome import story_of, xcoms_of
-from airflow_provider.yandex_ai_studio.resume import DEFERRAL_MARGIN
+from airflow_provider.yandex_ai_studio.resume import DEFERRAL_MARGIN, Wakeup
 from airflow_provider.yandex_ai_studio.waiting import End, Outcome, Wait
 
 
@@ -73,7 +72,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
             end = await self._end(wait)
         except Exception as error:
             self.log.warning("Operation %s can't be asked about: %s", self.operation_id, error)
-            yield self._event("refused")
+            yield _event(wait, "refused")
             return
         self.log.info(
             "Operation %s: %s after %.1f s, %.1f s of them here",
@@ -89,7 +88,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
             await _push(ti, answer, self.operation_id)
             yield TaskSuccessEvent()
         else:
-            yield self._event(end.outcome)
+            yield _event(wait, end.outcome)
 
     async def on_kill(self) -> None:
         """Cancel the operation, if nobody will come for it."""
@@ -111,6 +110,8 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         return float((self.timeout_after - DEFERRAL_MARGIN).timestamp())
 
     async def _end(self, wait: Wait) -> End:
+        from airflow_provider.yandex_ai_studio import poller  # a worker builds triggers, and needs no aiohttp for it
+
         connect = YandexAIStudioHook(self.conn_id).get_async_conn
         async for news in poller.watch(self.conn_id, wait, connect):
             match news:
@@ -122,9 +123,9 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
                     end = news
         return end
 
-    def _event(self, outcome: Outcome) -> TriggerEvent:
-        payload = {"operation_id": self.operation_id, "outcome": outcome}
-        return TriggerEvent(payload)  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+
+def _event(wait: Wait, outcome: Outcome) -> TriggerEvent:
+    return TriggerEvent(Wakeup(wait, outcome).event())  # type: ignore[no-untyped-call] # Airflow leaves it untyped
 
 
 async def _push(ti: Any, answer: Generation, operation_id: str) -> None:

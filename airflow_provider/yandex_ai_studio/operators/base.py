@@ -1,0 +1,179 @@
+"""What all operators do that submit an operation: pay once, wait without a worker, take the answer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, RequestError
+from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.journal import Journal
+from airflow_provider.yandex_ai_studio.kill import TaskInstanceKey, look_whether_abandoned
+from airflow_provider.yandex_ai_studio.resume import (
+    Wakeup,
+    deferral_timeout,
+    last_look,
+    may_end_in_triggerer,
+    take_answer,
+)
+from airflow_provider.yandex_ai_studio.submission import OnUnknownSubmission, Submission
+from airflow_provider.yandex_ai_studio.waiting import Wait
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider.yandex_ai_studio.call import Call
+    from airflow_provider.yandex_ai_studio.models import Generation, Operation
+
+
+class OperationOperator(BaseOperator):
+    """
+    Submit an operation, and wait for its answer.
+
+    :param conn_id: The Airflow connection.
+    :param wait_for_completion: Wait for the answer. If False, return the operation id at once; a
+        :class:`~airflow_provider.yandex_ai_studio.sensors.operation.YandexAIStudioOperationSensor` can wait.
+    :param deferrable: Wait in the triggerer instead of on the worker. True by default: to wait without a
+        worker is what this operator is for.
+    :param timeout: How long to wait, counted from the first submission; neither a restart nor a retry extends it.
+        Seconds, or a timedelta; at most 3 days.
+    :param end_from_trigger: Finish the task in the triggerer, without another start of a worker. None: wherever
+        Airflow loses nothing by it (no outlets, listeners, callbacks on success, ``post_execute``, custom XCom
+        backend). Failures always resume on the worker.
+    :param on_unknown_submission: What to do where the way to the service broke inside a submission, so that it may
+        have been taken under an id that nobody knows: ``resubmit``, which may pay twice, or ``fail``.
+    :param cancel_on_kill: Cancel the operation when the task is marked failed or successful, or deleted, while it
+        waits. A task that will run again (retry, clear) keeps its operation.
+    :raises ConfigurationError: A parameter or the connection is wrong; nothing was sent.
+    :raises RequestError: The service refused the submission.
+    :raises SubmissionUnknown: As ``on_unknown_submission`` says.
+    :raises OperationError: The operation ended without an answer, or still runs after ``timeout``.
+    :raises ContentFiltered: The service withheld the answer.
+    """
+
+    ui_color = "#f3e9ff"
+
+    def __init__(
+        self,
+        *,
+        conn_id: str = YandexAIStudioHook.default_conn_name,
+        wait_for_completion: bool = True,
+        deferrable: bool = True,
+        timeout: float | timedelta = timedelta(hours=24),
+        end_from_trigger: bool | None = None,
+        on_unknown_submission: OnUnknownSubmission = "resubmit",
+        cancel_on_kill: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.timeout = timeout
+        self.end_from_trigger = end_from_trigger
+        self.on_unknown_submission = on_unknown_submission
+        self.cancel_on_kill = cancel_on_kill
+        self._kill_target: tuple[TaskInstanceKey, str] | None = None
+
+    @abstractmethod
+    def submission_call(self) -> Call[Operation]:
+        """
+        Return what to submit, checked.
+
+        :raises ConfigurationError: It names the parameter that is wrong.
+        """
+
+    @abstractmethod
+    def value_of(self, generation: Generation) -> Any:
+        """Return what the task returns for an answer."""
+
+    @cached_property
+    def hook(self) -> YandexAIStudioHook:
+        """The hook on ``conn_id``."""
+        return YandexAIStudioHook(self.conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Submit, unless an earlier attempt did; then defer, wait, or return the id."""
+        seconds = _seconds(self.timeout)
+        submitted = Submission(
+            self.submission_call(),
+            hook=self.hook,
+            journal=Journal(context.get("task_state_store")),
+            on_unknown=self.on_unknown_submission,
+            log=self.log,
+        ).run()
+        self._kill_target = (context["ti"], submitted.operation_id)
+        context["ti"].xcom_push("operation_id", submitted.operation_id)
+        if not self.wait_for_completion:
+            return submitted.operation_id
+        wait = Wait(submitted.operation_id, submitted.submitted_at, submitted.submitted_at + seconds)
+        seen = submitted.operation
+        if seen and (seen.done or seen.error or self.hook.clock() >= submitted.submitted_at + seconds):
+            return self._finish(context, seen)
+        if self.deferrable:
+            self._defer(wait)
+        self.log.info("Waiting for operation %s on this worker", wait.operation_id)
+        end = self.hook.wait_for_operation(wait)
+        return self._finish_or_wait(context, Wakeup(wait, end.outcome), end.operation)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Take the answer, once the trigger has said that the wait is over."""
+        wakeup = Wakeup.of(event)
+        self._kill_target = (context["ti"], wakeup.wait.operation_id)
+        return self._finish_or_wait(context, wakeup, None)
+
+    def on_kill(self) -> None:
+        """Cancel the operation, if nobody will come for it."""
+        if not self.cancel_on_kill or self._kill_target is None:
+            return
+        ti, operation_id = self._kill_target
+        if not look_whether_abandoned(ti):
+            self.log.info("Operation %s goes on: its task will run again, and find it", operation_id)
+            return
+        try:
+            self.hook.cancel_operation(operation_id)
+            self.log.info("The task is over: asked the service to cancel operation %s", operation_id)
+        except RequestError as error:
+            self.log.warning("The task is over. %s It may run to its end, and be billed.", error)
+
+    def _finish_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
+        operation = operation or last_look(self.hook, wakeup, self.log)
+        if operation is None:
+            self._defer(wakeup.wait)
+        return self._finish(context, operation)
+
+    def _finish(self, context: Context, operation: Operation) -> Any:
+        return self.value_of(take_answer(context["ti"], operation, self.log))
+
+    def _defer(self, wait: Wait) -> NoReturn:
+        from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
+
+        end_from_trigger = self.end_from_trigger
+        if end_from_trigger is None:
+            end_from_trigger = may_end_in_triggerer(self)
+        self.defer(
+            trigger=YandexAIStudioOperationTrigger(
+                operation_id=wait.operation_id,
+                conn_id=self.conn_id,
+                submitted_at=wait.submitted_at,
+                deadline=wait.deadline,
+                end_from_trigger=end_from_trigger,
+                cancel_on_kill=self.cancel_on_kill,
+            ),
+            method_name="execute_complete",
+            timeout=deferral_timeout(wait, self.hook.clock()),
+        )
+
+
+def _seconds(timeout: float | timedelta) -> float:
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+    if not 0 < seconds <= timedelta(days=3).total_seconds():
+        raise ConfigurationError(
+            f"`timeout` must be above 0 and at most 3 days (that long the service keeps results), not {timeout!r}. "
+            "Nothing was sent to the service."
+        )
+    return seconds
