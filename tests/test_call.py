@@ -231,3 +231,17 @@ OPT_OUT = {"x-data-logging-enabled": "false"}
 )
 def test_the_folder_goes_with_tokens_the_project_with_models_and_nothing_with_the_exchange(call, given, expected):
     assert sent(call, **given) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"code": 8, "message": "quota"}, RateLimited),
+        ({"grpcCode": 16, "message": "Unknown api key"}, AuthenticationError),
+        ({"code": "rate_limit_exceeded", "message": "quota"}, RateLimited),
+        ({"code": "model_call_error", "message": "number of input tokens"}, ServiceUnavailable),
+    ],
+)
+def test_an_error_that_comes_with_200_is_known_by_its_code(error, kind):
+    with pytest.raises(kind):
+        result_of(api.list_models(api.Endpoints()), Answer(200, json.dumps({"error": error, "output": []}).encode(), {}))

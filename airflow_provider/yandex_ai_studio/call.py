@@ -126,8 +126,8 @@ def _decoded(body: bytes) -> Any:
 
 def _refusal(call: Call[Any], answer: Answer, data: Any) -> RequestError:
     """Map any answer that is not a good one to the error that says it."""
-    message, grpc_code, embedded_status = _reported(data)
-    status = answer.status if answer.status != 200 else embedded_status or 500
+    message, code, embedded_status = _reported(data)
+    status = answer.status if answer.status != 200 else embedded_status or _STATUS_OF_CODE.get(code, 500)
     kind, advice = _refusal_kind(status)
     said = f": {message}" if message else ", without a reason that can be read"
     request_id = answer.headers.get("x-request-id")
@@ -135,13 +135,28 @@ def _refusal(call: Call[Any], answer: Answer, data: Any) -> RequestError:
         f"Could not {call.aim}: the service answered HTTP {status}{said.rstrip('.')}. {advice}"
         + (f" Request id for the vendor's support: {request_id}." if request_id else ""),
         status=status,
-        grpc_code=grpc_code,
+        grpc_code=code if isinstance(code, int) else None,
         request_id=request_id,
         arrived=not (400 <= status < 500 or status == 503),
     )
 
 
-def _reported(data: Any) -> tuple[str, int | None, int | None]:
+_STATUS_OF_CODE: dict[int | str | None, int] = {
+    3: 400,
+    4: 504,
+    5: 404,
+    7: 403,
+    8: 429,
+    13: 500,
+    14: 503,
+    16: 401,
+    "invalid_prompt": 400,
+    "rate_limit_exceeded": 429,
+}
+"""The status of an error that comes with HTTP 200: by ``google.rpc.Code``, or by the code of the Responses API."""
+
+
+def _reported(data: Any) -> tuple[str, int | str | None, int | None]:
     """Read message, code and HTTP status out of any of the vendor's error shapes."""
     if not isinstance(data, Mapping):
         return "", None, None
@@ -152,7 +167,7 @@ def _reported(data: Any) -> tuple[str, int | None, int | None]:
     status = error.get("httpCode")
     return (
         clean(str(message)),
-        code if isinstance(code, int) else None,
+        code if isinstance(code, int | str) else None,
         status if isinstance(status, int) and 400 <= status < 600 else None,
     )
 

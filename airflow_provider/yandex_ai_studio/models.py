@@ -210,7 +210,7 @@ def _temperature(value: float | str | None) -> float | None:
         return None
     try:
         number = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not 0 <= number <= 1:
         raise ConfigurationError(

@@ -13,8 +13,7 @@ ATTEMPTS = 6
 """How often one request is tried at most."""
 
 FIRST_DELAY = 1.0
-LONGEST_DELAY = 30.0
-"""Seconds between two attempts."""
+"""Seconds before the second attempt; it doubles with each further one."""
 
 
 def may_repeat(error: RequestError, *, billed: bool) -> bool:
@@ -36,7 +35,7 @@ def delay_before(attempt: int, *, random: float) -> float:
     :param attempt: The number of the attempt to come; the first repetition is 2.
     :param random: A number from 0 to 1, so that the tasks that failed together don't come back together.
     """
-    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt - 2, 16)) * (0.5 + random / 2)
+    return FIRST_DELAY * 2.0 ** (attempt - 2) * (0.5 + random / 2)
 
 
 def next_delay(error: RequestError, *, billed: bool, attempt: int, random: float) -> float | None:

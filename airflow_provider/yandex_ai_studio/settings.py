@@ -63,7 +63,7 @@ class Settings:
         return cls(
             credential=fields.credential(password, read_text),
             endpoints=fields.endpoints(host),
-            folder_id=fields.text("folder_id"),
+            folder_id=fields.identifier("folder_id"),
             model=fields.text("model") or DEFAULT_MODEL,
             polls_per_second=fields.positive("polls_per_second") or POLLS_PER_SECOND,
             data_logging=not fields.flag("disable_data_logging"),
@@ -94,13 +94,17 @@ class _Fields:
             raise self._wrong(f"has a {type(value).__name__} in `{name}`; it must be a text")
         return value.strip() or None
 
+    def identifier(self, name: str) -> str | None:
+        value = self.text(name)
+        return None if value is None else _header_value(value, f"`{name}`", self._wrong)
+
     def positive(self, name: str) -> float | None:
         value = self._values.get(name)
         if value is None:
             return None
         try:
             number = 0.0 if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = 0.0
         if not 0 < number < float("inf"):
             raise self._wrong(f"has {value!r} in `{name}`; it must be a number above 0")
@@ -155,5 +159,5 @@ def _is_empty(value: Any) -> bool:
 def _header_value(secret: str, where: str, wrong: Callable[[str], ConfigurationError]) -> str:
     secret = secret.strip()
     if not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise wrong(f"has characters in {where} that no key or token has; was something else pasted along?")
+        raise wrong(f"has characters in {where} that do not belong there; was something else pasted along?")
     return secret
