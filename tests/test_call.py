@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider.yandex_ai_studio import api
 from airflow_provider.yandex_ai_studio.call import Answer, Call, headers_for, no_answer, result_of
+from airflow_provider.yandex_ai_studio.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
@@ -19,17 +20,18 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     RequestError,
     ServiceUnavailable,
 )
-from airflow_provider.yandex_ai_studio.models import CompletionRequest, Generation, Message, Operation
+from airflow_provider.yandex_ai_studio.models import Generation, Message, Operation
 
+NOW = 1_795_000_000.0
 VENDOR = api.Endpoints()
 REQUEST = CompletionRequest("gpt://b1g/yandexgpt", (Message("user", "ping"),))
 SUBMIT = api.submit_completion(VENDOR, REQUEST)
 COMPLETE = api.complete(VENDOR, REQUEST)
 GET = api.get_operation(VENDOR, "d7q1")
-CANCEL = api.cancel_operation(VENDOR, "d7q1")
+CANCEL = api.cancel_operation(VENDOR, "d7q1", method="GET")
 TOKENS = api.count_tokens(VENDOR, REQUEST)
 MODELS = api.list_models(VENDOR)
-EXCHANGE = api.exchange_jwt(VENDOR, "ey.J.hb")
+EXCHANGE = api.exchange_jwt(VENDOR, "ey.J.hb", now=NOW)
 
 SESSION = "Error in session internal_id=1-2&request_id=3&client_request_id=undefined&folder_id=b1g: "
 
@@ -244,4 +246,4 @@ def test_the_folder_goes_with_tokens_the_project_with_models_and_nothing_with_th
 )
 def test_an_error_that_comes_with_200_is_known_by_its_code(error, kind):
     with pytest.raises(kind):
-        result_of(api.list_models(api.Endpoints()), Answer(200, json.dumps({"error": error, "output": []}).encode(), {}))
+        result_of(api.list_models(api.Endpoints()), Answer(200, json.dumps({"error": error}).encode(), {}))

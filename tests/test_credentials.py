@@ -3,7 +3,6 @@
 import json
 
 import jwt
-import pendulum
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -17,6 +16,7 @@ from airflow_provider.yandex_ai_studio.credentials import (
     TokenCache,
 )
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+from airflow_provider.yandex_ai_studio.models import IssuedToken
 from airflow_provider.yandex_ai_studio.settings import Settings
 
 NOW = 1_700_000_000.0
@@ -52,7 +52,7 @@ KEY = ServiceAccountKey.of(KEY_FILE, where="service_account_json")
 def cache_of(credential=KEY, *, issued_at=None, life=HALF_A_DAY, token="t1.first"):
     cache = TokenCache(credential, GATEWAY)
     if issued_at is not None:
-        cache.accept(token, pendulum.from_timestamp(issued_at + life), issued_at)
+        cache.accept(IssuedToken(token, issued_at + life), issued_at)
     return cache
 
 
@@ -156,7 +156,7 @@ def test_a_refused_token_is_renewed_before_its_time():
     cache = cache_of(issued_at=NOW)
     assert cache.refused("Bearer t1.first") is True
     assert cache.due(NOW + 1) is not None
-    cache.accept("t1.second", pendulum.from_timestamp(NOW + HALF_A_DAY), NOW + 1)
+    cache.accept(IssuedToken("t1.second", NOW + HALF_A_DAY), NOW + 1)
     assert cache.header() == "Bearer t1.second"
     assert cache.due(NOW + 2) is None
 

@@ -1,7 +1,8 @@
-"""The vendor's own samples for its REST APIs, taken from the text of its guides and run against the emulator.
+"""The vendor's own samples, taken from the text of its guides and run against the emulator.
 
 Nothing is changed in them but what a reader of the guide would change: hosts, folder, key, token, operation id,
-and the name of the file that the request's body was saved in.
+and the name of the file that the request's body was saved in. Those that speak gRPC insist on TLS: the emulator's
+certificate is made known to them by an environment variable of gRPC.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ HOSTS = (
     "https://ai.{{ api-host }}",
     "https://{{ api-host-operation }}",
 )
+GRPC_HOST = "llm.api.cloud.yandex.net:443"
 BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>\w+)\n(?P<code>.*?)^(?P=indent)```$", re.M | re.S)
 
 #: What operations take of the emulator's own time, which only a test moves forward.
@@ -57,7 +59,7 @@ def sample(guide: str, language: str, *marks: str) -> str:
 
 @pytest.fixture
 def guided() -> Iterator[Emulator]:
-    with Emulator(api_key=KEY, folder_id=FOLDER, seconds=SECONDS) as running:
+    with Emulator(api_key=KEY, folder_id=FOLDER, seconds=SECONDS, grpc_tls=True) as running:
         yield running
 
 
@@ -71,6 +73,7 @@ def token(guided: Emulator) -> str:
 def adapt(guided: Emulator, token: str) -> Callable[..., str]:
     def fill_in(text: str, **more: str) -> str:
         values = {
+            GRPC_HOST: guided.grpc_target,
             **dict.fromkeys(HOSTS, guided.url),
             **dict.fromkeys(("<API_key>", "<API key>"), KEY),
             **dict.fromkeys(("<IAM_token>", "<IAM token>"), token),
@@ -132,7 +135,21 @@ def patience(shell: subprocess.Popen[str]) -> Iterator[None]:
 @pytest.fixture
 def save(tmp_path: Path, adapt: Callable[..., str]) -> Callable[[str, str], None]:
     """Save a block of a guide under the name that the guide gives it, filled in."""
-    return lambda name, text: (tmp_path / name).write_text(adapt(text), "utf-8") and None
+
+    def write(name: str, text: str) -> None:
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(adapt(text), "utf-8")
+
+    return write
+
+
+@pytest.fixture
+def trust(tmp_path: Path, guided: Emulator) -> dict[str, str]:
+    """Return the environment in which gRPC trusts the emulator's certificate."""
+    file = tmp_path / "emulator.pem"
+    file.write_bytes(guided.grpc_certificate)
+    return {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(file)}
 
 
 def text_of(answer: dict[str, Any]) -> str:
@@ -149,6 +166,27 @@ def test_prompt_mode_with_requests(adapt: Any, save: Any, run: Run, guided: Emul
     # The sample prints a dict as Python writes it.
     assert printed.startswith("{'result': {'alternatives': [{'message': {'role': 'assistant', 'text': 'Erors wont")
     assert guided.stats()["responses"]["completion"] == {"200": 1}
+
+
+def test_prompt_mode_with_grpc(adapt: Any, save: Any, run: Run, trust: dict[str, str], guided: Emulator) -> None:
+    save("output/test.py", sample("prompt-mode", "python", "import grpc", "alternative.message.text"))
+    printed = run(adapt(sample("prompt-mode", "bash", "python output/test.py")), **trust)
+    assert printed == "Erors wont corrct themselfs\n"
+    assert guided.stats()["responses"]["completion"] == {"200": 1}
+
+
+def test_prompt_mode_with_a_stream_over_grpc(adapt: Any, save: Any, run: Run, trust: dict[str, str]) -> None:
+    save("output/test.py", sample("prompt-mode", "python", "import grpc", "stream=True"))
+    # The guide's own text is too short for the emulator to give it in parts.
+    said = "Erors wont corrct themselfs, and nobody else is going to."
+    command = adapt(sample("prompt-mode", "bash", "python output/test.py"))
+    printed = run(command.replace("Erors wont corrct themselfs", said), **trust)
+    *partial, final = re.findall(r'text: "(.*)"', printed)
+    assert partial
+    assert all(said.startswith(text) for text in partial)
+    assert final == said
+    statuses = re.findall(r"status: (\w+)", printed)
+    assert statuses == ["ALTERNATIVE_STATUS_PARTIAL"] * len(partial) + ["ALTERNATIVE_STATUS_FINAL"]
 
 
 @pytest.mark.parametrize(("guide", "said"), [("prompt-mode", "To be, or not to be"), ("chat-mode", "Mathematics and")])

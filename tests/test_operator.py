@@ -354,7 +354,6 @@ def test_an_event_of_something_else_is_refused_loudly(hook: YandexAIStudioHook, 
     [
         ({"prompt": None}, "prompt"),
         ({"prompt": "  "}, "prompt"),
-        ({"messages": [{"role": "user", "text": "x"}]}, "both"),
         ({"prompt": None, "messages": [{"role": "boss", "text": "x"}]}, "boss"),
         ({"temperature": 1.1}, "temperature"),
         ({"max_tokens": 0}, "max_tokens"),

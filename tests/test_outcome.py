@@ -65,7 +65,7 @@ def test_an_error_outweighs_an_answer_that_came_with_it():
 
 
 def test_an_expired_operation_says_that_its_answer_is_lost_and_why():
-    error = expired(ID, NotFound("HTTP 404: no such operation", status=404))
+    error = expired(ID, "completion", NotFound("HTTP 404: no such operation", status=404))
     assert type(error) is OperationExpired
     assert error.operation_id == ID
     for part in (ID, "3 days", "answer is lost", "submit the request anew", "HTTP 404: no such operation"):
@@ -88,13 +88,19 @@ def test_any_other_answer_passes_the_filter(status):
 
 
 def test_the_xcoms_are_plain_json_and_hold_no_text():
-    xcoms = xcoms_of(ANSWER, ID)
+    xcoms = xcoms_of(ANSWER, ID, try_number=2)
     assert (
         json.loads(json.dumps(xcoms))
         == xcoms
         == {
             "operation_id": ID,
-            "usage": {"input_tokens": 30, "completion_tokens": 10, "total_tokens": 40, "reasoning_tokens": 2},
+            "usage": {
+                "input_tokens": 30,
+                "completion_tokens": 10,
+                "total_tokens": 40,
+                "reasoning_tokens": 2,
+                "try_number": 2,
+            },
             "model_version": "09.02.2025",
             "status": "final",
         }
@@ -102,4 +108,4 @@ def test_the_xcoms_are_plain_json_and_hold_no_text():
 
 
 def test_an_xcom_without_a_value_is_left_out():
-    assert xcoms_of(Generation("Hi", "final", Usage()), None).keys() == {"usage", "status"}
+    assert xcoms_of(Generation("Hi", "final", Usage()), None, 1).keys() == {"usage", "status"}

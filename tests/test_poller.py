@@ -13,11 +13,11 @@ import pytest
 
 from airflow_provider.yandex_ai_studio import api, poller
 from airflow_provider.yandex_ai_studio.async_transport import AsyncClient
+from airflow_provider.yandex_ai_studio.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.credentials import ApiKey, ServiceAccountKey
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from airflow_provider.yandex_ai_studio.models import CompletionRequest
 from airflow_provider.yandex_ai_studio.settings import Settings
 from airflow_provider.yandex_ai_studio.waiting import End, Wait
 from support import API_KEY, FOLDER, SteppedTime

@@ -15,8 +15,10 @@ from yandex.cloud.iam.v1 import iam_token_service_pb2 as iam
 from yandex.cloud.operation import operation_pb2, operation_service_pb2
 
 from airflow_provider.yandex_ai_studio import api
-from airflow_provider.yandex_ai_studio.models import CompletionRequest, Failure, Generation, Message, Operation, Usage
+from airflow_provider.yandex_ai_studio.completion_request import CompletionRequest
+from airflow_provider.yandex_ai_studio.models import Failure, Generation, IssuedToken, Message, Operation, Usage
 
+NOW = 1_795_000_000.0
 ENDPOINTS = api.Endpoints()
 INT64 = 2**63 - 1
 
@@ -61,7 +63,7 @@ def test_the_protos_read_a_request_as_it_was_meant(endpoint, request):
 
 
 def test_the_protos_read_the_exchange_of_a_jwt_as_it_was_meant():
-    read = ParseDict(dict(api.exchange_jwt(ENDPOINTS, "ey.J.hb").body), iam.CreateIamTokenRequest())
+    read = ParseDict(dict(api.exchange_jwt(ENDPOINTS, "ey.J.hb", now=NOW).body), iam.CreateIamTokenRequest())
     assert (read.jwt, fields_set(read)) == ("ey.J.hb", {"jwt"})
 
 
@@ -72,8 +74,8 @@ def test_the_protos_read_the_exchange_of_a_jwt_as_it_was_meant():
         (api.complete(ENDPOINTS, REQUEST), generation, "TextGenerationService", "Completion"),
         (api.count_tokens(ENDPOINTS, REQUEST), generation, "TokenizerService", "TokenizeCompletion"),
         (api.get_operation(ENDPOINTS, "d7q1"), operation_service_pb2, "OperationService", "Get"),
-        (api.cancel_operation(ENDPOINTS, "d7q1"), operation_service_pb2, "OperationService", "Cancel"),
-        (api.exchange_jwt(ENDPOINTS, "ey.J.hb"), iam, "IamTokenService", "Create"),
+        (api.cancel_operation(ENDPOINTS, "d7q1", method="GET"), operation_service_pb2, "OperationService", "Cancel"),
+        (api.exchange_jwt(ENDPOINTS, "ey.J.hb", now=NOW), iam, "IamTokenService", "Create"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -164,7 +166,6 @@ def test_tokens_and_iam_tokens_are_read_as_the_protos_write_them(defaults):
     assert api.count_tokens(ENDPOINTS, REQUEST).parse(json_of(tokens, defaults)) == 3
     token = iam.CreateIamTokenResponse(iam_token="t1.abc")
     token.expires_at.FromJsonString("2026-11-20T23:00:00.123456789Z")
-    assert api.exchange_jwt(ENDPOINTS, "ey.J.hb").parse(json_of(token, defaults)) == (
-        "t1.abc",
-        pendulum.datetime(2026, 11, 20, 23, 0, 0, 123456),
+    assert api.exchange_jwt(ENDPOINTS, "ey.J.hb", now=NOW).parse(json_of(token, defaults)) == IssuedToken(
+        "t1.abc", pendulum.datetime(2026, 11, 20, 23, 0, 0, 123456).timestamp()
     )

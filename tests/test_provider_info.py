@@ -16,6 +16,8 @@ from airflow_provider.yandex_ai_studio.get_provider_info import get_provider_inf
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.settings import CREDENTIAL_FIELDS, FIELDS
 
+SECRET_FIELDS = set(CREDENTIAL_FIELDS) - {"use_metadata_service"}
+
 PACKAGE = "airflow_provider.yandex_ai_studio"
 INFO = get_provider_info()
 (CONNECTION,) = INFO["connection-types"]
@@ -84,12 +86,12 @@ def test_the_connection_type_is_the_hooks():
 
 
 def test_airflow_masks_the_secret_fields_by_their_names_and_no_others():
-    assert {name for name in FIELDS if should_hide_value_for_key(name)} == set(CREDENTIAL_FIELDS)
+    assert {name for name in FIELDS if should_hide_value_for_key(name)} == SECRET_FIELDS
 
 
 def test_the_form_hides_what_is_typed_into_a_secret_field():
     hidden = {name for name, field in FORM.items() if field["schema"].get("format") == "password"}
-    assert hidden == set(CREDENTIAL_FIELDS) - {"service_account_json_path"}
+    assert hidden == SECRET_FIELDS - {"service_account_json_path"}
 
 
 def test_airflow_finds_the_provider_by_its_entry_point():

@@ -8,7 +8,8 @@ import pytest
 
 from airflow_provider.yandex_ai_studio import api
 from airflow_provider.yandex_ai_studio.call import Answer, result_of
-from airflow_provider.yandex_ai_studio.models import CompletionRequest, Generation, Message, Operation, Usage
+from airflow_provider.yandex_ai_studio.completion_request import CompletionRequest
+from airflow_provider.yandex_ai_studio.models import Generation, Message, Operation, Usage
 
 RECORDINGS = {
     path.stem: json.loads(path.read_text("utf-8")) for path in Path(__file__).parent.glob("recordings/*.json")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider.yandex_ai_studio import schedule
-from airflow_provider.yandex_ai_studio.schedule import RECOVERY_SECONDS, SLOWEST_SHARE, RateBudget
+from airflow_provider.yandex_ai_studio.schedule import PACE, RECOVERY_SECONDS, SLOWEST_SHARE, RateBudget
 
 HOUR = 3600.0
 EPSILON = 1e-6
@@ -72,13 +72,13 @@ def test_no_second_holds_more_requests_than_the_budget(per_second, steps):
 def test_places_in_the_queue_are_given_out_evenly(per_second, requests):
     budget = RateBudget(per_second)
     waits = [budget.reserve(1000.0) for _ in range(requests)]
-    assert waits == pytest.approx([number / per_second for number in range(requests)])
+    assert waits == pytest.approx([number * PACE / per_second for number in range(requests)])
 
 
 def test_an_idle_budget_does_not_save_up_a_burst():
     budget = RateBudget(10)
     assert budget.reserve(0.0) == 0
-    assert [budget.reserve(HOUR) for _ in range(3)] == pytest.approx([0, 0.1, 0.2])
+    assert [budget.reserve(HOUR) for _ in range(3)] == pytest.approx([0, 0.105, 0.21])
 
 
 @given(rates, st.floats(0, 10**9), st.lists(st.floats(0, 5), max_size=60))
@@ -109,4 +109,4 @@ def test_requests_that_are_refused_together_count_once():
 def test_a_slower_rate_is_what_the_queue_gets():
     budget = RateBudget(40)
     budget.slow_down(100.0)
-    assert [budget.reserve(100.0) for _ in range(3)] == pytest.approx([0, 1 / 20, 2 / 20])
+    assert [budget.reserve(100.0) for _ in range(3)] == pytest.approx([0, PACE / 20, 2 * PACE / 20])

@@ -130,6 +130,7 @@ def test_the_output_of_a_task_becomes_a_template_that_the_triggerer_can_render()
     assert wait.start_trigger_args.trigger_kwargs == {
         "operation_id": "{{ ti.xcom_pull(task_ids='submit', key='return_value', map_indexes=-1) }}",
         "conn_id": "yandex_ai_studio_default",
+        "api": "completion",
         "end_from_trigger": True,
     }
     assert wait.start_trigger_args.timeout > timedelta(seconds=600)

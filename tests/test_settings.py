@@ -190,7 +190,7 @@ def test_data_logging_is_opted_out_of_by_a_flag_or_its_text(value, logging):
     ],
 )
 def test_a_host_is_one_base_url_for_all_services(host, base_url):
-    assert settings(host=host).endpoints == Endpoints(*[base_url] * 4)
+    assert settings(host=host).endpoints == Endpoints(*[base_url] * 5)
 
 
 @pytest.mark.parametrize("host", ["ftp://gateway.example", "://gateway.example", "http://", "https:///path"])

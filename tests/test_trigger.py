@@ -33,7 +33,7 @@ async def events_of(trigger: YandexAIStudioOperationTrigger) -> list[TriggerEven
 
 def said(event: TriggerEvent) -> tuple[str, str]:
     """Return what an event says, after a look at whether it says no more than it should."""
-    assert event.payload.keys() == {"operation_id", "outcome", "submitted_at", "deadline"}
+    assert event.payload.keys() == {"operation_id", "outcome", "submitted_at", "deadline", "api"}
     return event.payload["operation_id"], event.payload["outcome"]
 
 
@@ -92,7 +92,7 @@ async def test_a_final_answer_ends_the_task_with_the_xcoms_of_a_worker(
     assert written == {
         "return_value": answer.text,
         "operation_id": operation_id,
-        "usage": answer.usage.as_dict(),
+        "usage": {**answer.usage.as_dict(), "try_number": 1},
         "model_version": answer.model_version,
         "status": "final",
     }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+import urllib.request
+from functools import cache
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -30,7 +33,7 @@ class AsyncClient:
         self.settings = settings
         self._tokens = TokenCache(settings.credential, settings.endpoints)
         self._token_lock = asyncio.Lock()
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS), trust_env=True)
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS))
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -58,8 +61,8 @@ class AsyncClient:
         async with self._token_lock:
             if due := self._tokens.due(time.time()):
                 with sending.before_the_call():
-                    token, expires_at = sending.read(due, await self._exchange(due, None), self._tokens)
-                self._tokens.accept(token, expires_at, time.time())
+                    token = sending.read(due, await self._exchange(due, None), self._tokens)
+                self._tokens.accept(token, time.time())
             return self._tokens.header()
 
     async def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
@@ -72,6 +75,7 @@ class AsyncClient:
                 data=request.body,
                 headers=request.headers,
                 timeout=timeout,
+                proxy=_proxy_of(request.url),
                 allow_redirects=False,
             ) as response:
                 return sending.answer(response.status, await response.read(), response.headers)
@@ -80,3 +84,14 @@ class AsyncClient:
             cause = sending.NO_ANSWER_IN_TIME if late else f"the connection failed ({type(error).__name__})"
             arrived = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             raise no_answer(call, cause, arrived=arrived) from error
+
+
+def _proxy_of(url: str) -> str | None:
+    parts = urlsplit(url)
+    return _proxy(parts.scheme, parts.netloc)
+
+
+@cache
+def _proxy(scheme: str, netloc: str) -> str | None:
+    """Return the environment's proxy for a host. aiohttp would look it up in a thread, and for each request anew."""
+    return None if urllib.request.proxy_bypass(netloc) else urllib.request.getproxies().get(scheme)

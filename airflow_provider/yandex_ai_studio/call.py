@@ -36,7 +36,9 @@ class Call(Generic[T]):
     :param aim: What the request is for, as it reads in "could not …".
     :param parse: Turns the decoded JSON of a good answer into a value.
     :param billed: A repeat of the request is a second, billed generation.
+    :param headers: What the endpoint asks for beside the usual headers.
     :param authorized: The request carries the credential.
+    :param project: The folder goes along as OpenAI's project.
     :param timeout: Seconds that the request may take.
     """
 
@@ -46,7 +48,9 @@ class Call(Generic[T]):
     parse: Callable[[Any], T]
     body: Mapping[str, Any] | None = field(default=None, repr=False)
     billed: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
     authorized: bool = True
+    project: bool = False
     timeout: float = REQUEST_TIMEOUT
 
 
@@ -73,7 +77,7 @@ def headers_for(
     The folder goes along with IAM tokens only: the vendor asks not to send it with the key of a service
     account, which has a folder of its own.
     """
-    headers = {"Accept": "application/json", "x-client-request-id": client_request_id}
+    headers = {"Accept": "application/json", "x-client-request-id": client_request_id, **call.headers}
     if call.body is not None:
         headers["Content-Type"] = "application/json"
     if not call.authorized or authorization is None:
@@ -81,7 +85,7 @@ def headers_for(
     headers["Authorization"] = authorization
     if folder_id and authorization.startswith("Bearer "):
         headers["x-folder-id"] = folder_id
-    if folder_id and "/v1/models" in call.url:
+    if folder_id and call.project:
         headers["OpenAI-Project"] = folder_id
     if not data_logging:
         headers["x-data-logging-enabled"] = "false"
@@ -182,7 +186,7 @@ def _refusal_kind(status: int) -> tuple[type[RequestError], str]:
                 "open to it, and that the billing account is active."
             )
         case 404:
-            return NotFound, "The service keeps results for 3 days."
+            return NotFound, "The service does not know it, or no longer."
         case 429:
             return RateLimited, "A quota of the cloud is used up; wait, or ask the vendor's support to raise it."
         case _ if 400 <= status < 500 and status not in (408, 425):

@@ -1,8 +1,9 @@
 """
 The ways to prove who is asking, without I/O.
 
-An API key or an IAM token is a header and nothing more. A service-account key is exchanged for a token that
-expires: :class:`TokenCache` says which call is due before the next request, and somebody with a socket makes it.
+An API key or an IAM token is a header and nothing more. For a service-account key, or by the metadata service, a token
+is issued that expires: :class:`TokenCache` says which call is due before the next request, and somebody with a socket
+makes it.
 
 .. seealso:: https://aistudio.yandex.ru/docs/en/ai-studio/api-ref/authentication
 """
@@ -15,11 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pendulum
-
-from airflow_provider.yandex_ai_studio.api import JWT_AUDIENCE, Endpoints, exchange_jwt
+from airflow_provider.yandex_ai_studio.api import JWT_AUDIENCE, Endpoints, exchange_jwt, metadata_token
 from airflow_provider.yandex_ai_studio.call import Call
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+from airflow_provider.yandex_ai_studio.models import IssuedToken
 
 JWT_LIFETIME = 3600
 """Seconds; the longest that the vendor accepts."""
@@ -98,7 +98,13 @@ class ServiceAccountKey:
 
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 
-Credential = ApiKey | IamToken | ServiceAccountKey
+
+@dataclass(frozen=True)
+class MetadataService:
+    """The service account of the virtual machine or function that this runs on."""
+
+
+Credential = ApiKey | IamToken | ServiceAccountKey | MetadataService
 
 
 class TokenCache:
@@ -114,18 +120,21 @@ class TokenCache:
         self._token: str | None = None
         self._renew_at = 0.0
 
-    def due(self, now: float) -> Call[tuple[str, pendulum.DateTime]] | None:
+    def due(self, now: float) -> Call[IssuedToken] | None:
         """Return the exchange that must come before the next request, or None while the token is good."""
-        if not isinstance(self._credential, ServiceAccountKey):
-            return None
         if self._token is not None and now < self._renew_at:
             return None
-        return exchange_jwt(self._endpoints, self._credential.signed_jwt(now))
+        match self._credential:
+            case ServiceAccountKey() as key:
+                return exchange_jwt(self._endpoints, key.signed_jwt(now), now=now)
+            case MetadataService():
+                return metadata_token(self._endpoints, now=now)
+        return None
 
-    def accept(self, token: str, expires_at: pendulum.DateTime, now: float) -> None:
+    def accept(self, token: IssuedToken, now: float) -> None:
         """Take the outcome of the exchange: use it for an hour, and for nine tenths of its life at most."""
-        self._token = token
-        self._renew_at = now + min(TOKEN_USE, 0.9 * (expires_at.timestamp() - now))
+        self._token = token.secret
+        self._renew_at = now + min(TOKEN_USE, 0.9 * (token.expires_at - now))
 
     def header(self) -> str:
         """Return the value of the ``Authorization`` header."""
@@ -134,7 +143,7 @@ class TokenCache:
                 return f"Api-Key {secret}"
             case IamToken(secret):
                 return f"Bearer {secret}"
-            case ServiceAccountKey():
+            case ServiceAccountKey() | MetadataService():
                 return f"Bearer {self._token}"
 
     def refused(self, header: str) -> bool:
@@ -143,7 +152,7 @@ class TokenCache:
 
         :return: Whether another try may do better: with a token that is newer, or about to be.
         """
-        if not isinstance(self._credential, ServiceAccountKey):
+        if isinstance(self._credential, ApiKey | IamToken):
             return False
         if header == self.header():
             self._token = None

@@ -17,6 +17,7 @@ YandexAIStudioError
 │   └── OperationTimeout          it still runs after the deadline
 ├── SubmissionUnknown             a submission was begun, and nobody knows whether it was taken            (no retry)
 ├── ContentFiltered               the answer was withheld by the service's content filter               (no retry)
+├── InvalidOutput                 the answer is not the structured output that was asked for
 └── TriggerEventError             the triggerer sent an event that this release does not understand
 
 "No retry" means that Airflow fails the task at once: to repeat it would only give the same answer.
@@ -31,6 +32,7 @@ __all__ = [
     "BadRequest",
     "ConfigurationError",
     "ContentFiltered",
+    "InvalidOutput",
     "NotFound",
     "OperationCancelled",
     "OperationError",
@@ -112,10 +114,10 @@ class OperationError(YandexAIStudioError):
 
     :param message: What happened, what became of the operation, and what to do next.
     :param operation_id: The operation.
-    :param code: The error code that the service gave (``google.rpc.Code``), where it gave one.
+    :param code: The error code that the service gave (``google.rpc.Code``, or a word of the Responses API).
     """
 
-    def __init__(self, message: str, *, operation_id: str | None = None, code: int | None = None) -> None:
+    def __init__(self, message: str, *, operation_id: str | None = None, code: int | str | None = None) -> None:
         super().__init__(message)
         self.operation_id = operation_id
         self.code = code
@@ -143,6 +145,10 @@ class SubmissionUnknown(YandexAIStudioError, AirflowFailException):
 
 class ContentFiltered(YandexAIStudioError, AirflowFailException):
     """The service withheld the answer because of its content."""
+
+
+class InvalidOutput(YandexAIStudioError):
+    """The model's answer does not keep to the form that was asked for."""
 
 
 class TriggerEventError(YandexAIStudioError):

@@ -21,10 +21,10 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["ai"],
             }
         ],
-        "hooks": [{"integration-name": INTEGRATION, "python-modules": [f"{PACKAGE}.hooks.ai_studio"]}],
-        "operators": [{"integration-name": INTEGRATION, "python-modules": [f"{PACKAGE}.operators.ai_studio"]}],
-        "sensors": [{"integration-name": INTEGRATION, "python-modules": [f"{PACKAGE}.sensors.operation"]}],
-        "triggers": [{"integration-name": INTEGRATION, "python-modules": [f"{PACKAGE}.triggers.operation"]}],
+        "hooks": _modules("hooks.ai_studio"),
+        "operators": _modules("operators.ai_studio", "operators.responses"),
+        "sensors": _modules("sensors.operation"),
+        "triggers": _modules("triggers.operation"),
         "connection-types": [
             {
                 "connection-type": "yandex_ai_studio",
@@ -55,6 +55,11 @@ def get_provider_info() -> dict[str, Any]:
                         "Instead of the API key. It lives for at most 12 hours and is not refreshed.",
                         format="password",
                     ),
+                    "use_metadata_service": _field(
+                        "Use the metadata service",
+                        "Instead of the API key: the service account of the virtual machine that Airflow runs on.",
+                        type="boolean",
+                    ),
                     "polls_per_second": _field(
                         "Result reads per second",
                         "For all waits of one triggerer. Empty: 40, of the 50 that the vendor allows a cloud.",
@@ -74,6 +79,10 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
     }
+
+
+def _modules(*names: str) -> list[dict[str, Any]]:
+    return [{"integration-name": INTEGRATION, "python-modules": [f"{PACKAGE}.{name}" for name in names]}]
 
 
 def _field(label: str, description: str, *, type: str = "string", **schema: Any) -> dict[str, Any]:

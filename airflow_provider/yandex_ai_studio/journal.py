@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from airflow_provider.yandex_ai_studio.exceptions import NotFound, RateLimited, RequestError, ServiceUnavailable
-from airflow_provider.yandex_ai_studio.models import Operation
+from airflow_provider.yandex_ai_studio.models import Api, Operation
 from airflow_provider.yandex_ai_studio.waiting import NOT_FOUND_GRACE
 
 KEY = "yandex_ai_studio_operation"
@@ -39,7 +39,7 @@ class Record:
     fingerprint: str
     submitted_at: float
     operation_id: str | None = None
-    api: str = "completion"
+    api: Api = "completion"
 
 
 class Step(Enum):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.exceptions import (
     ContentFiltered,
+    InvalidOutput,
     NotFound,
     OperationCancelled,
     OperationExpired,
     OperationFailed,
     OperationTimeout,
 )
-from airflow_provider.yandex_ai_studio.models import Generation, Operation
+from airflow_provider.yandex_ai_studio.models import Api, Generation, Operation
 
-GRPC_CANCELLED = 1
+CANCELLED = (1, "cancelled")
+"""How the service says that an operation was cancelled: as a gRPC code, or in the word of the Responses API."""
+
+KEPT = {"completion": "3 days", "responses": "30 days"}
+"""How long the service keeps a result."""
 
 
 def answer_of(operation: Operation) -> Generation:
@@ -28,7 +34,7 @@ def answer_of(operation: Operation) -> Generation:
     name = f"Operation {operation.id}"
     if operation.error:
         code, message = operation.error.code, operation.error.message or "no reason given"
-        if code == GRPC_CANCELLED:
+        if code in CANCELLED:
             raise OperationCancelled(
                 f"{name} was cancelled before it had an answer ({message}). There is nothing to wait for; "
                 "clear the task to submit the request anew.",
@@ -42,8 +48,8 @@ def answer_of(operation: Operation) -> Generation:
         )
     if not operation.done:
         raise OperationTimeout(
-            f"{name} still runs after the deadline of its task. It was not cancelled: the service keeps its "
-            f"result for 3 days, and YandexAIStudioOperationSensor(operation_id={operation.id!r}) can wait for it.",
+            f"{name} still runs after the deadline of its task. It was not cancelled: the service keeps its result for "
+            f"{KEPT[operation.api]}, and YandexAIStudioOperationSensor(operation_id={operation.id!r}) can wait for it.",
             operation_id=operation.id,
         )
     if operation.generation is None:
@@ -55,12 +61,20 @@ def answer_of(operation: Operation) -> Generation:
     return operation.generation
 
 
-def expired(operation_id: str, cause: NotFound) -> OperationExpired:
+def expired(operation_id: str, api: Api, cause: NotFound) -> OperationExpired:
     """Return the error for an operation that the service does not know (any more)."""
     return OperationExpired(
-        f"The service does not know operation {operation_id}. Results are kept for 3 days: it is older than "
-        f"that, or the id is from another cloud. Its answer is lost; submit the request anew. ({cause})",
+        f"The service does not know operation {operation_id}. Results are kept for {KEPT[api]}: it is older than that, "
+        f"or the id is from another cloud or API. Its answer is lost; submit the request anew. ({cause})",
         operation_id=operation_id,
+    )
+
+
+def invalid(operation_id: str | None, cause: InvalidOutput) -> InvalidOutput:
+    """Return the error for an answer that does not keep to the form that was asked for."""
+    return InvalidOutput(
+        f"The answer of operation {operation_id or '(none)'} is not what was asked for: {cause}. It was billed; its "
+        "text is in the XCom `text`. Another attempt generates anew."
     )
 
 
@@ -87,12 +101,13 @@ def refuse_filtered(generation: Generation, operation_id: str | None) -> None:
         )
 
 
-def xcoms_of(generation: Generation, operation_id: str | None) -> dict[str, Any]:
+def xcoms_of(generation: Generation, operation_id: str | None, try_number: int) -> dict[str, Any]:
     """Return the XComs that go beside the text."""
     values = {
         "operation_id": operation_id,
-        "usage": generation.usage.as_dict(),
+        "usage": {**generation.usage.as_dict(), "try_number": try_number},
         "model_version": generation.model_version,
         "status": generation.status,
+        "tool_calls": [asdict(call) for call in generation.tool_calls] or None,
     }
     return {key: value for key, value in values.items() if value is not None}

@@ -176,7 +176,7 @@ class OperationPoller:
     async def _ask(self, client: AsyncClient, entry: _Entry) -> None:
         seen: Operation | RequestError
         try:
-            seen = await client.send(api.get_operation(client.settings.endpoints, entry.wait.operation_id))
+            seen = await client.send(api.read(client.settings.endpoints, entry.wait.api, entry.wait.operation_id))
         except RequestError as error:
             seen = error
             await self._adapt(client, error)

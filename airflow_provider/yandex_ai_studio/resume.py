@@ -43,7 +43,12 @@ class Wakeup:
         """
         match event:
             case {"operation_id": str(operation_id), "outcome": outcome} if outcome in get_args(Outcome):
-                wait = Wait(operation_id, event.get("submitted_at") or 0.0, event.get("deadline"))
+                wait = Wait(
+                    operation_id,
+                    event.get("submitted_at") or 0.0,
+                    event.get("deadline"),
+                    api=event.get("api", "completion"),
+                )
                 return cls(wait, outcome)
         raise TriggerEventError(
             f"The triggerer sent {event!r}, which is not an event of YandexAIStudioOperationTrigger. The operation "
@@ -58,6 +63,7 @@ class Wakeup:
             "outcome": self.outcome,
             "submitted_at": self.wait.submitted_at,
             "deadline": self.wait.deadline,
+            "api": self.wait.api,
         }
 
 
@@ -71,10 +77,10 @@ def last_look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operatio
     """
     wait, now = wakeup.wait, hook.clock()
     try:
-        operation = hook.get_operation(wait.operation_id)
+        operation = hook.get_operation(wait.operation_id, wait.api)
     except NotFound as error:
         if now - wait.submitted_at >= NOT_FOUND_GRACE:
-            raise expired(wait.operation_id, error) from error
+            raise expired(wait.operation_id, wait.api, error) from error
         return None
     except (RateLimited, ServiceUnavailable) as error:
         if wait.deadline is not None and now >= wait.deadline:
@@ -84,7 +90,7 @@ def last_look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operatio
     if operation.done or operation.error or wakeup.outcome != "refused":
         return operation
     log.warning("The triggerer can't ask about operation %s: its log says why. Waiting on this worker.", operation.id)
-    return hook.wait_for_operation(wait).operation or hook.get_operation(wait.operation_id)
+    return hook.wait_for_operation(wait).operation or hook.get_operation(wait.operation_id, wait.api)
 
 
 def take_answer(ti: RuntimeTaskInstanceProtocol, operation: Operation, log: Logger) -> Generation:
@@ -94,11 +100,19 @@ def take_answer(ti: RuntimeTaskInstanceProtocol, operation: Operation, log: Logg
     :raises OperationError: It has no answer.
     :raises ContentFiltered: Its answer was withheld.
     """
-    generation = answer_of(operation)
-    for key, value in xcoms_of(generation, operation.id).items():
+    return take(ti, answer_of(operation), operation.id, log)
+
+
+def take(ti: RuntimeTaskInstanceProtocol, generation: Generation, operation_id: str | None, log: Logger) -> Generation:
+    """
+    Push what goes beside an answer to XCom, and return the answer.
+
+    :raises ContentFiltered: It was withheld.
+    """
+    for key, value in xcoms_of(generation, operation_id, ti.try_number).items():
         ti.xcom_push(key, value)
-    log.info(story_of(generation, operation.id))
-    refuse_filtered(generation, operation.id)
+    log.info(story_of(generation, operation_id))
+    refuse_filtered(generation, operation_id)
     if generation.status == "truncated":
         log.warning("The answer is cut off at `max_tokens`. Allow more, or ask for less.")
     return generation

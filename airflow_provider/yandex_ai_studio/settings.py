@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.api import Endpoints
-from airflow_provider.yandex_ai_studio.credentials import ApiKey, Credential, IamToken, ServiceAccountKey
+from airflow_provider.yandex_ai_studio.credentials import (
+    ApiKey,
+    Credential,
+    IamToken,
+    MetadataService,
+    ServiceAccountKey,
+)
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.models import DEFAULT_MODEL
 
 POLLS_PER_SECOND = 40.0
 """Reads of results a second. The vendor's default quota is 50 for a whole cloud."""
 
-CREDENTIAL_FIELDS = ("service_account_json", "service_account_json_path", "iam_token")
+CREDENTIAL_FIELDS = ("service_account_json", "service_account_json_path", "iam_token", "use_metadata_service")
 FIELDS = (*CREDENTIAL_FIELDS, "folder_id", "model", "polls_per_second", "disable_data_logging", "timeout")
 
 
@@ -69,6 +75,23 @@ class Settings:
             data_logging=not fields.flag("disable_data_logging"),
             timeout=fields.positive("timeout"),
         )
+
+
+def fields_of_yandexcloud(conn_id: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return what a connection of the Apache provider for Yandex Cloud says, in the fields of this package.
+
+    :raises ConfigurationError: It holds an OAuth token, which the vendor retires.
+    """
+    plain = {name.removeprefix("extra__yandexcloud__"): value for name, value in extra.items()}
+    taken = {name: plain.get(name) for name in ("folder_id", "service_account_json", "service_account_json_path")}
+    keys = [name for name in taken if name != "folder_id" and not _is_empty(taken[name])]
+    if not keys and not _is_empty(plain.get("oauth")):
+        raise ConfigurationError(
+            f"The connection {conn_id!r} of the type yandexcloud holds an OAuth token, which this package does not "
+            "take. Give it a service-account key (`service_account_json`). Nothing was sent to the service."
+        )
+    return taken if keys else {**taken, "use_metadata_service": True}
 
 
 class _Fields:
@@ -130,6 +153,8 @@ class _Fields:
     def credential(self, password: str | None, read_text: Callable[[str], str]) -> Credential:
         password = (password or "").strip()
         given = [name for name in CREDENTIAL_FIELDS if name in self._values]
+        if not self.flag("use_metadata_service") and "use_metadata_service" in given:
+            given.remove("use_metadata_service")
         names = (["the password (an API key)"] if password else []) + [f"`{name}`" for name in given]
         if len(names) != 1:
             what = " and ".join(names) if names else "no credential"
@@ -137,6 +162,8 @@ class _Fields:
                 f"has {what}. It needs exactly one of: the password (an API key), "
                 f"{', '.join(f'`{name}`' for name in CREDENTIAL_FIELDS)}"
             )
+        if "use_metadata_service" in given:
+            return MetadataService()
         if password:
             return ApiKey(_header_value(password, "the password", self._wrong))
         if token := self.text("iam_token"):

@@ -25,7 +25,7 @@ from airflow_provider.yandex_ai_studio.journal import (
     fingerprint_of,
     first_step,
 )
-from airflow_provider.yandex_ai_studio.models import Operation
+from airflow_provider.yandex_ai_studio.models import Api, Operation
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -58,6 +58,7 @@ class Submission:
     Submits a call unless an earlier attempt of the task did.
 
     :param call: What to submit.
+    :param api: The API that it belongs to.
     :param on_unknown: What to do where a submission may have been taken under an id that nobody knows:
         ``resubmit`` (and perhaps pay twice) or ``fail`` (and let a person decide).
     """
@@ -66,6 +67,7 @@ class Submission:
         self,
         call: Call[Operation],
         *,
+        api: Api,
         hook: YandexAIStudioHook,
         journal: Journal,
         on_unknown: OnUnknownSubmission,
@@ -77,6 +79,7 @@ class Submission:
                 "Nothing was sent to the service."
             )
         self._call = call
+        self._api: Api = api
         self._fingerprint = fingerprint_of(call.body)
         self._hook = hook
         self._journal = journal
@@ -110,7 +113,7 @@ class Submission:
     def _look(self, record: Record) -> Submitted | None:
         seen: Operation | RequestError
         try:
-            seen = self._hook.get_operation(str(record.operation_id), repeat=False)
+            seen = self._hook.get_operation(str(record.operation_id), record.api, repeat=False)
         except RequestError as error:
             seen = error
         fate = fate_of(seen, age=self._hook.clock() - record.submitted_at)
@@ -122,7 +125,7 @@ class Submission:
 
     def _cancel(self, record: Record) -> None:
         try:
-            self._hook.cancel_operation(str(record.operation_id))
+            self._hook.cancel_operation(str(record.operation_id), record.api)
             self._log.info("Asked the service to cancel operation %s", record.operation_id)
         except RequestError as error:
             self._log.warning("%s It may run to its end, and be billed.", error)
@@ -130,7 +133,8 @@ class Submission:
     def _submit(self) -> Submitted:
         for number in range(1, SUBMISSIONS + 1):
             submitted_at = self._hook.clock()
-            self._journal.write(Record(self._fingerprint, submitted_at))
+            self._journal.write(Record(self._fingerprint, submitted_at, api=self._api))
+            self._log.info("Submitting; the operation id follows. A log that ends here leaves the submission unknown.")
             try:
                 operation = self._hook.get_conn().send(self._call)
             except ConfigurationError:
@@ -145,7 +149,7 @@ class Submission:
                 self._settle_unknown(str(error))
                 continue
             self._log.info("Submitted: operation %s", operation.id)
-            self._write_down(Record(self._fingerprint, submitted_at, operation.id))
+            self._write_down(Record(self._fingerprint, submitted_at, operation.id, self._api))
             return Submitted(operation.id, submitted_at, operation)
         raise AssertionError("the loop above returns or raises")
 

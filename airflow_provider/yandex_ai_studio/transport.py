@@ -6,7 +6,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import requests
@@ -22,6 +23,7 @@ from airflow_provider.yandex_ai_studio.settings import Settings
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Client:
@@ -56,10 +58,33 @@ class Client:
 
         :raises RequestError: It failed, and a repetition was not safe or did not help.
         """
+        return self._repeat(call, lambda: self.send_once(call))
+
+    def send_once(self, call: Call[T]) -> T:
+        """
+        Send a call and return what it asked for, without repeating it.
+
+        :raises RequestError: It failed.
+        """
+        with self._open(call) as response:
+            return sending.read(call, _answer(response), self._tokens)
+
+    def stream(self, call: Call[T]) -> Iterator[T]:
+        """
+        Send a call whose answer comes line by line, and yield what each says. Only the opening is repeated.
+
+        :raises RequestError: It failed, or the stream broke.
+        """
+        with self._repeat(call, lambda: self._open(call, stream=True)) as response, _failures_of(call):
+            for line in response.iter_lines(chunk_size=None):
+                if line:
+                    yield sending.read(call, sending.answer(200, line, response.headers), self._tokens)
+
+    def _repeat(self, call: Call[Any], once: Callable[[], R]) -> R:
         attempt = 1
         while True:
             try:
-                return self.send_once(call)
+                return once()
             except RequestError as error:
                 delay = retry.next_delay(error, billed=call.billed, attempt=attempt, random=random.random())
                 if delay is None:
@@ -68,30 +93,30 @@ class Client:
                 self._sleep(delay)
                 attempt += 1
 
-    def send_once(self, call: Call[T]) -> T:
-        """
-        Send a call and return what it asked for, without repeating it.
-
-        :raises RequestError: It failed.
-        """
+    def _open(self, call: Call[Any], *, stream: bool = False) -> requests.Response:
+        """Send a call, with a new token if the one at hand is refused. The answer to a stream is a good one."""
         authorization = self._authorization() if call.authorized else None
-        answer = self._exchange(call, authorization)
-        if answer.status == 401 and authorization and self._tokens.refused(authorization):
-            answer = self._exchange(call, self._authorization())
-        return sending.read(call, answer, self._tokens)
+        response = self._request(call, authorization, stream=stream)
+        if response.status_code == 401 and authorization and self._tokens.refused(authorization):
+            response.close()
+            response = self._request(call, self._authorization(), stream=stream)
+        if stream and response.status_code != 200:
+            with response, _failures_of(call):
+                sending.read(call, _answer(response), self._tokens)
+        return response
 
     def _authorization(self) -> str:
         with self._token_lock:
             if due := self._tokens.due(time.time()):
                 with sending.before_the_call():
-                    token, expires_at = sending.read(due, self._exchange(due, None), self._tokens)
-                self._tokens.accept(token, expires_at, time.time())
+                    token = sending.read(due, _answer(self._request(due, None)), self._tokens)
+                self._tokens.accept(token, time.time())
             return self._tokens.header()
 
-    def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
+    def _request(self, call: Call[Any], authorization: str | None, *, stream: bool = False) -> requests.Response:
         request = sending.http_request(call, authorization, self._settings)
-        try:
-            response = self._session.request(
+        with _failures_of(call):
+            return self._session.request(
                 request.method,
                 request.url,
                 data=request.body,
@@ -99,12 +124,8 @@ class Client:
                 auth=_KeepHeaders(),
                 timeout=(sending.CONNECT_TIMEOUT, request.timeout),
                 allow_redirects=False,
+                stream=stream,
             )
-        except requests.RequestException as error:
-            late = isinstance(error, requests.Timeout)
-            cause = sending.NO_ANSWER_IN_TIME if late else f"the connection failed ({type(error).__name__})"
-            raise no_answer(call, cause, arrived=_may_have_arrived(error)) from error
-        return sending.answer(response.status_code, response.content, response.headers)
 
 
 class _KeepHeaders(requests.auth.AuthBase):
@@ -112,6 +133,21 @@ class _KeepHeaders(requests.auth.AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
+
+
+def _answer(response: requests.Response) -> Answer:
+    return sending.answer(response.status_code, response.content, response.headers)
+
+
+@contextmanager
+def _failures_of(call: Call[Any]) -> Iterator[None]:
+    """Turn what requests raises into the error for a call that got no answer."""
+    try:
+        yield
+    except requests.RequestException as error:
+        late = isinstance(error, requests.Timeout)
+        cause = sending.NO_ANSWER_IN_TIME if late else f"the connection failed ({type(error).__name__})"
+        raise no_answer(call, cause, arrived=_may_have_arrived(error)) from error
 
 
 def _may_have_arrived(error: requests.RequestException) -> bool:

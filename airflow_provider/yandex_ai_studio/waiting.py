@@ -17,7 +17,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     RequestError,
     ServiceUnavailable,
 )
-from airflow_provider.yandex_ai_studio.models import Operation
+from airflow_provider.yandex_ai_studio.models import Api, Operation
 
 NOT_FOUND_GRACE = 60.0
 """Seconds in which a fresh operation may be unknown to the service's reading side."""
@@ -44,6 +44,7 @@ class Wait:
     deadline: float | None = None
     troubles: int = 0
     refusals: int = 0
+    api: Api = "completion"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_provider.yandex_ai_studio import api, schedule
+from airflow_provider.yandex_ai_studio.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
@@ -20,8 +22,9 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     RequestError,
     YandexAIStudioError,
 )
-from airflow_provider.yandex_ai_studio.models import CompletionRequest, Generation, Operation
-from airflow_provider.yandex_ai_studio.settings import Settings
+from airflow_provider.yandex_ai_studio.models import Api, Generation, Operation
+from airflow_provider.yandex_ai_studio.response_request import ResponseRequest
+from airflow_provider.yandex_ai_studio.settings import Settings, fields_of_yandexcloud
 from airflow_provider.yandex_ai_studio.waiting import End, Wait, decide
 
 if TYPE_CHECKING:
@@ -89,37 +92,30 @@ class YandexAIStudioHook(BaseHook):
         connection = await get_async_connection(self.conn_id)
         return AsyncClient(_settings(connection, await get_async_extra_dejson(connection)))
 
-    def completion_request(
-        self,
-        *,
-        model: str | None = None,
-        prompt: str | None = None,
-        messages: Sequence[Mapping[str, Any]] | None = None,
-        instructions: str | None = None,
-        temperature: float | str | None = None,
-        max_tokens: int | str | None = None,
-    ) -> CompletionRequest:
+    def completion_request(self, *, model: str | None = None, **parts: Any) -> CompletionRequest:
         """
         Check the parts of a completion and put them together. Nothing is sent.
 
         :param model: A short name, with a branch if need be (``yandexgpt``, ``yandexgpt-lite/rc``), or a full
             model URI. Default: the connection's ``model``, else ``yandexgpt``.
-        :param prompt: The text of a single user message. Give either this or ``messages``.
-        :param messages: A conversation: mappings with ``role`` (system, user, assistant) and ``text``.
-        :param instructions: A system message that goes before the others.
-        :param temperature: 0 to 1. Default: the service's, 0.3.
-        :param max_tokens: Upper bound of the answer's length in tokens. Default: the service's.
+        :param parts: The others, as
+            :meth:`~airflow_provider.yandex_ai_studio.completion_request.CompletionRequest.of` takes them.
         :raises ConfigurationError: It names the parameter that is wrong.
         """
-        return CompletionRequest.of(
-            model=model or self.settings.model,
-            folder_id=self.settings.folder_id,
-            prompt=prompt,
-            messages=messages,
-            instructions=instructions,
-            temperature=temperature,
-            max_tokens=max_tokens,
-        )
+        settings = self.settings
+        return CompletionRequest.of(model=model or settings.model, folder_id=settings.folder_id, **parts)
+
+    def response_request(self, *, model: str | None = None, **parts: Any) -> ResponseRequest:
+        """
+        Check the parts of a response and put them together. Nothing is sent.
+
+        :param model: As for :meth:`completion_request`.
+        :param parts: The others, as
+            :meth:`~airflow_provider.yandex_ai_studio.response_request.ResponseRequest.of` takes them.
+        :raises ConfigurationError: It names the parameter that is wrong.
+        """
+        settings = self.settings
+        return ResponseRequest.of(model=model or settings.model, folder_id=settings.folder_id, **parts)
 
     def submit_completion(self, request: CompletionRequest) -> Operation:
         """
@@ -137,36 +133,58 @@ class YandexAIStudioHook(BaseHook):
         """
         return self.get_conn().send(api.complete(self.settings.endpoints, request))
 
-    def get_operation(self, operation_id: str, *, repeat: bool = True) -> Operation:
+    def stream_completion(self, request: CompletionRequest) -> Iterator[Generation]:
+        """
+        Generate a text while the caller reads along.
+
+        :return: Generations, each with all of the text that there is so far; it may still change until the last one,
+            whose status is not ``partial``.
+        :raises RequestError: The service refused it, or the stream broke.
+
+        .. seealso:: https://yandex.cloud/en/docs/foundation-models/operations/yandexgpt/create-prompt
+        """
+        return self.get_conn().stream(api.stream_completion(self.settings.endpoints, request))
+
+    def create_response(self, request: ResponseRequest) -> Operation:
+        """
+        Create a response. One in the background is an operation of the API ``responses``; else it is done.
+
+        :raises RequestError: The service refused it, or its answer got lost.
+        """
+        return self.get_conn().send(api.create_response(self.settings.endpoints, request))
+
+    def get_operation(self, operation_id: str, of: Api = "completion", *, repeat: bool = True) -> Operation:
         """
         Ask how an operation stands.
 
+        :param of: The API that it belongs to.
         :param repeat: Ask again, up to half a minute, where the service gives no answer for now.
-        :raises NotFound: The service does not know it (any more); results are kept for 3 days.
+        :raises NotFound: The service does not know it (any more).
         """
         send = self.get_conn().send if repeat else self.get_conn().send_once
-        return send(api.get_operation(self.settings.endpoints, operation_id))
+        return send(api.read(self.settings.endpoints, of, operation_id))
 
-    def cancel_operation(self, operation_id: str) -> Operation:
+    def cancel_operation(self, operation_id: str, of: Api = "completion") -> Operation:
         """
         Ask the service to cancel an operation. That it does so for text generation is not documented.
 
+        :param of: The API that it belongs to.
         :raises RequestError: It refused.
         """
-        endpoints, client = self.settings.endpoints, self.get_conn()
-        try:
-            return client.send(api.cancel_operation(endpoints, operation_id))
-        except (BadRequest, NotFound):
-            return client.send(api.cancel_operation(endpoints, operation_id, method=api.CANCEL_METHODS[1]))
+        *others, last = api.cancel(self.settings.endpoints, of, operation_id)
+        for call in others:
+            with suppress(BadRequest, NotFound):
+                return self.get_conn().send(call)
+        return self.get_conn().send(last)
 
-    async def cancel_operation_async(self, operation_id: str) -> Operation:
+    async def cancel_operation_async(self, operation_id: str, of: Api = "completion") -> Operation:
         """Do the same as :meth:`cancel_operation`, from an event loop."""
         async with await self.get_async_conn() as client:
-            endpoints = client.settings.endpoints
-            try:
-                return await client.send(api.cancel_operation(endpoints, operation_id))
-            except (BadRequest, NotFound):
-                return await client.send(api.cancel_operation(endpoints, operation_id, method=api.CANCEL_METHODS[1]))
+            *others, last = api.cancel(client.settings.endpoints, of, operation_id)
+            for call in others:
+                with suppress(BadRequest, NotFound):
+                    return await client.send(call)
+            return await client.send(last)
 
     def wait_for_operation(self, wait: Wait) -> End:
         """
@@ -178,7 +196,7 @@ class YandexAIStudioHook(BaseHook):
         while True:
             seen: Operation | RequestError
             try:
-                seen = self.get_operation(wait.operation_id, repeat=False)
+                seen = self.get_operation(wait.operation_id, wait.api, repeat=False)
             except RequestError as error:
                 seen = error
             decision = decide(wait, seen, now=self.clock(), random=random.random())
@@ -219,19 +237,22 @@ class YandexAIStudioHook(BaseHook):
 
 
 def _settings(connection: Connection, extra: Mapping[str, Any]) -> Settings:
-    expected = YandexAIStudioHook.conn_type
-    if connection.conn_type and connection.conn_type.replace("-", "_") != expected:
+    conn_type = (connection.conn_type or YandexAIStudioHook.conn_type).replace("-", "_")
+    host, password = connection.host or "", connection.password
+    if conn_type == "yandexcloud":
+        host, password, extra = "", None, fields_of_yandexcloud(connection.conn_id, extra)
+    elif conn_type != YandexAIStudioHook.conn_type:
         raise ConfigurationError(
-            f"The connection {connection.conn_id!r} is of the type {connection.conn_type!r}; it must be of the "
-            f"type {expected!r}. Nothing was sent to the service."
+            f"The connection {connection.conn_id!r} is of the type {conn_type!r}; it must be of the type "
+            f"{YandexAIStudioHook.conn_type!r}, or 'yandexcloud' with a service-account key. Nothing was sent to the "
+            "service."
         )
-    host = connection.host or ""
     if host and connection.port:
-        host = f"{host}:{connection.port}"
+        host = f"{host.rstrip('/')}:{connection.port}"
     return Settings.of(
         conn_id=connection.conn_id,
         host=host,
-        password=connection.password,
+        password=password,
         extra=extra,
         read_text=lambda path: Path(path).read_text(encoding="utf-8"),
     )

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, RequestError
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, InvalidOutput, RequestError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.journal import Journal
 from airflow_provider.yandex_ai_studio.kill import TaskInstanceKey, look_whether_abandoned
+from airflow_provider.yandex_ai_studio.outcome import invalid
 from airflow_provider.yandex_ai_studio.resume import (
     Wakeup,
     deferral_timeout,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider.yandex_ai_studio.call import Call
-    from airflow_provider.yandex_ai_studio.models import Generation, Operation
+    from airflow_provider.yandex_ai_studio.models import Api, Generation, Operation
 
 
 class OperationOperator(BaseOperator):
@@ -56,6 +57,7 @@ class OperationOperator(BaseOperator):
     """
 
     ui_color = "#f3e9ff"
+    api: Api = "completion"
 
     def __init__(
         self,
@@ -91,6 +93,10 @@ class OperationOperator(BaseOperator):
     def value_of(self, generation: Generation) -> Any:
         """Return what the task returns for an answer."""
 
+    def needs_worker(self) -> bool:
+        """Tell whether an answer must be worked on before it is returned, so that the task can't end before that."""
+        return False
+
     @cached_property
     def hook(self) -> YandexAIStudioHook:
         """The hook on ``conn_id``."""
@@ -101,6 +107,7 @@ class OperationOperator(BaseOperator):
         seconds = _seconds(self.timeout)
         submitted = Submission(
             self.submission_call(),
+            api=self.api,
             hook=self.hook,
             journal=Journal(context.get("task_state_store")),
             on_unknown=self.on_unknown_submission,
@@ -110,7 +117,7 @@ class OperationOperator(BaseOperator):
         context["ti"].xcom_push("operation_id", submitted.operation_id)
         if not self.wait_for_completion:
             return submitted.operation_id
-        wait = Wait(submitted.operation_id, submitted.submitted_at, submitted.submitted_at + seconds)
+        wait = Wait(submitted.operation_id, submitted.submitted_at, submitted.submitted_at + seconds, api=self.api)
         seen = submitted.operation
         if seen and (seen.done or seen.error or self.hook.clock() >= submitted.submitted_at + seconds):
             return self._finish(context, seen)
@@ -135,7 +142,7 @@ class OperationOperator(BaseOperator):
             self.log.info("Operation %s goes on: its task will run again, and find it", operation_id)
             return
         try:
-            self.hook.cancel_operation(operation_id)
+            self.hook.cancel_operation(operation_id, self.api)
             self.log.info("The task is over: asked the service to cancel operation %s", operation_id)
         except RequestError as error:
             self.log.warning("The task is over. %s It may run to its end, and be billed.", error)
@@ -147,14 +154,27 @@ class OperationOperator(BaseOperator):
         return self._finish(context, operation)
 
     def _finish(self, context: Context, operation: Operation) -> Any:
-        return self.value_of(take_answer(context["ti"], operation, self.log))
+        return self.finish(context, take_answer(context["ti"], operation, self.log), operation.id)
+
+    def finish(self, context: Context, generation: Generation, operation_id: str | None) -> Any:
+        """
+        Return what the task returns for an answer.
+
+        :raises InvalidOutput: The answer does not keep to the form that was asked for. Its text is in XCom.
+        """
+        try:
+            return self.value_of(generation)
+        except InvalidOutput as error:
+            context["ti"].xcom_push("text", generation.text)
+            Journal(context.get("task_state_store")).forget()  # else another attempt would take the same answer
+            raise invalid(operation_id, error) from error
 
     def _defer(self, wait: Wait) -> NoReturn:
         from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
 
         end_from_trigger = self.end_from_trigger
         if end_from_trigger is None:
-            end_from_trigger = may_end_in_triggerer(self)
+            end_from_trigger = not self.needs_worker() and may_end_in_triggerer(self)
         self.defer(
             trigger=YandexAIStudioOperationTrigger(
                 operation_id=wait.operation_id,
@@ -163,6 +183,7 @@ class OperationOperator(BaseOperator):
                 deadline=wait.deadline,
                 end_from_trigger=end_from_trigger,
                 cancel_on_kill=self.cancel_on_kill,
+                api=wait.api,
             ),
             method_name="execute_complete",
             timeout=deferral_timeout(wait, self.hook.clock()),

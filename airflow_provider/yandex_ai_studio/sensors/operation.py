@@ -33,7 +33,7 @@ from airflow_provider.yandex_ai_studio.waiting import Wait
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider.yandex_ai_studio.models import Operation
+    from airflow_provider.yandex_ai_studio.models import Api, Operation
 
 TRIGGER = "airflow_provider.yandex_ai_studio.triggers.operation.YandexAIStudioOperationTrigger"
 
@@ -47,6 +47,8 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
     :param operation_id: The operation, e.g. ``submit.output`` of an operator with ``wait_for_completion=False``.
     :param conn_id: The Airflow connection.
+    :param api: What submitted it: ``completion`` (text generation in asynchronous mode) or ``responses`` (the Responses
+        API in background mode).
     :param deferrable: Wait in the triggerer. If False, the sensor pokes from a worker, in the ``mode`` and at the
         ``poke_interval`` of any other sensor.
     :param end_from_trigger: Finish the task in the triggerer, without another start of a worker. None: wherever
@@ -69,6 +71,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         *,
         operation_id: str,
         conn_id: str = YandexAIStudioHook.default_conn_name,
+        api: Api = "completion",
         deferrable: bool = True,
         end_from_trigger: bool | None = None,
         start_from_trigger: bool = False,
@@ -77,6 +80,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         self.operation_id = operation_id
         self.conn_id = conn_id
+        self.api = api
         self.deferrable = deferrable
         self.end_from_trigger = end_from_trigger
         if start_from_trigger:
@@ -90,6 +94,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             trigger_kwargs={
                 "operation_id": template_for_the_triggerer(self.operation_id),
                 "conn_id": self.conn_id,
+                "api": self.api,
                 "end_from_trigger": self._ends_in_triggerer(),
             },
             next_method="execute_complete",
@@ -116,7 +121,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         now = self.hook.clock()
         created_at = operation.created_at if operation else None
         submitted_at = created_at.timestamp() if created_at else now
-        return self._defer(Wait(self.operation_id, submitted_at, deadline=now + self.timeout))
+        return self._defer(Wait(self.operation_id, submitted_at, deadline=now + self.timeout, api=self.api))
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once, from a worker."""
@@ -140,9 +145,9 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
     def _look(self) -> Operation | None:
         """Read the operation; None when the service gives no answer for now."""
         try:
-            return self.hook.get_operation(self.operation_id, repeat=False)
+            return self.hook.get_operation(self.operation_id, self.api, repeat=False)
         except NotFound as error:
-            raise expired(self.operation_id, error) from error
+            raise expired(self.operation_id, self.api, error) from error
         except (RateLimited, ServiceUnavailable) as error:
             self.log.warning("%s The wait goes on.", error)
             return None
@@ -158,6 +163,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
                 submitted_at=wait.submitted_at,
                 deadline=wait.deadline,
                 end_from_trigger=self._ends_in_triggerer(),
+                api=wait.api,
             ),
             method_name="execute_complete",
             timeout=deferral_timeout(wait, self.hook.clock()),

@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from airflow_provider.yandex_ai_studio.exceptions import RequestError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.kill import look_whether_abandoned
-from airflow_provider.yandex_ai_studio.models import Generation
+from airflow_provider.yandex_ai_studio.models import Api, Generation
 from airflow_provider.yandex_ai_studio.outcome import story_of, xcoms_of
 from airflow_provider.yandex_ai_studio.resume import DEFERRAL_MARGIN, Wakeup
 from airflow_provider.yandex_ai_studio.waiting import End, Outcome, Wait
@@ -34,9 +34,10 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
     :param end_from_trigger: Finish a task whose operation has a final answer right here, without another
         start of a worker. Everything else always resumes on the worker.
     :param cancel_on_kill: Cancel the operation when the task is taken from the trigger for good.
+    :param api: The API that the operation belongs to.
     """
 
-    fields = ("operation_id", "conn_id", "submitted_at", "deadline", "end_from_trigger", "cancel_on_kill")
+    fields = ("operation_id", "conn_id", "submitted_at", "deadline", "end_from_trigger", "cancel_on_kill", "api")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         deadline: float | None = None,
         end_from_trigger: bool = False,
         cancel_on_kill: bool = False,
+        api: Api = "completion",
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow leaves it untyped
@@ -55,6 +57,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         self.deadline = deadline
         self.end_from_trigger = end_from_trigger
         self.cancel_on_kill = cancel_on_kill
+        self.api = api
         self.timeout_after: datetime | None = None  # the triggerer sets it
         if unknown:
             self.log.warning("Ignoring fields of another release: %s", ", ".join(sorted(unknown)))
@@ -67,7 +70,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event."""
         started = time.time()
-        wait = Wait(self.operation_id, self.submitted_at or started, self._deadline())
+        wait = Wait(self.operation_id, self.submitted_at or started, self._deadline(), api=self.api)
         try:
             end = await self._end(wait)
         except Exception as error:
@@ -98,7 +101,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
             self.log.info("Operation %s goes on: its task will run again, and find it", self.operation_id)
             return
         try:
-            await YandexAIStudioHook(self.conn_id).cancel_operation_async(self.operation_id)
+            await YandexAIStudioHook(self.conn_id).cancel_operation_async(self.operation_id, self.api)
             self.log.info("The task is over: asked the service to cancel operation %s", self.operation_id)
         except RequestError as error:
             self.log.warning("The task is over. %s It may run to its end, and be billed.", error)
@@ -130,7 +133,7 @@ def _event(wait: Wait, outcome: Outcome) -> TriggerEvent:
 
 async def _push(ti: Any, answer: Generation, operation_id: str) -> None:
     """Write the XComs as a worker would: through the supervisor, before the event ends the task."""
-    for key, value in {**xcoms_of(answer, operation_id), "return_value": answer.text}.items():
+    for key, value in {**xcoms_of(answer, operation_id, ti.try_number), "return_value": answer.text}.items():
         await XCom.aset(
             key=key, value=value, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
         )

@@ -1,0 +1,114 @@
+"""The operator that generates a text with the Responses API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider.yandex_ai_studio import api
+from airflow_provider.yandex_ai_studio.operators.base import OperationOperator
+from airflow_provider.yandex_ai_studio.output import JsonSchema, Output
+from airflow_provider.yandex_ai_studio.resume import take_answer
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider.yandex_ai_studio.call import Call
+    from airflow_provider.yandex_ai_studio.models import Api, Generation, Operation
+
+
+class YandexAIStudioResponseOperator(OperationOperator):
+    """
+    Generate a text with the Responses API, which also serves the open models of the catalogue.
+
+    Returns the text, or the value in it where ``json_schema`` asks for one. Beside it go the XComs ``operation_id``
+    (the id of the response), ``usage``, ``model_version`` and ``status``. All further parameters are those of
+    :class:`~airflow_provider.yandex_ai_studio.operators.base.OperationOperator`.
+
+    :param prompt: The text of a user message; it comes after ``messages``, if both are given.
+    :param messages: Mappings with ``role`` (system, user, assistant) and ``text``.
+    :param instructions: A system message for this response alone.
+    :param model: As for the completion operator.
+    :param temperature: 0 (most predictable) to 1 (most creative). Default: the service's.
+    :param max_tokens: Upper bound of the answer's length in tokens. Default: the service's.
+    :param previous_response_id: The response that this one goes on from, e.g. another task's XCom ``operation_id``.
+    :param json_schema: Ask for JSON that keeps to a schema (a mapping, or a pydantic model), and return it validated.
+    :param background: Generate in the background, and wait without a worker. If False, wait for at most 180 s on the
+        worker; another attempt then pays again.
+    :raises InvalidOutput: The answer does not keep to the form that was asked for.
+
+    .. seealso:: https://aistudio.yandex.ru/docs/en/ai-studio/operations/generation/background-request
+    """
+
+    api: Api = "responses"
+    template_fields: Sequence[str] = (
+        "prompt",
+        "messages",
+        "instructions",
+        "model",
+        "temperature",
+        "max_tokens",
+        "previous_response_id",
+        "conn_id",
+    )
+    template_fields_renderers = {"prompt": "md", "instructions": "md", "messages": "json"}
+
+    def __init__(
+        self,
+        *,
+        prompt: str | None = None,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        instructions: str | None = None,
+        model: str | None = None,
+        temperature: float | str | None = None,
+        max_tokens: int | str | None = None,
+        previous_response_id: str | None = None,
+        json_schema: JsonSchema | None = None,
+        background: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.prompt = prompt
+        self.messages = messages
+        self.instructions = instructions
+        self.model = model
+        self.temperature = temperature
+        self.max_tokens = max_tokens
+        self.previous_response_id = previous_response_id
+        self.json_schema = json_schema
+        self.background = background
+
+    def execute(self, context: Context) -> Any:
+        """Generate: in the background, or while this worker waits."""
+        if self.background:
+            return super().execute(context)
+        response = self.hook.get_conn().send(self.submission_call())
+        return self.finish(context, take_answer(context["ti"], response, self.log), response.id)
+
+    def submission_call(self) -> Call[Operation]:
+        """
+        Return the response to create, checked.
+
+        :raises ConfigurationError: It names the parameter that is wrong.
+        """
+        request = self.hook.response_request(
+            model=self.model,
+            background=self.background,
+            prompt=self.prompt,
+            messages=self.messages,
+            instructions=self.instructions,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            previous_response_id=self.previous_response_id,
+            json_schema=self.json_schema,
+        )
+        self.log.info("The request: %s message(s) to %s", len(request.messages), request.model_uri)
+        return api.create_response(self.hook.settings.endpoints, request)
+
+    def needs_worker(self) -> bool:
+        """Tell whether the answer holds a value to be taken out."""
+        return self.json_schema is not None
+
+    def value_of(self, generation: Generation) -> Any:
+        """Return the text, or the value in it."""
+        return Output.of(json_object=False, json_schema=self.json_schema).value_of(generation.text)
