@@ -55,30 +55,38 @@ def test_the_delay_after_troubles_grows_up_to_its_bound(troubles, random):
 
 @given(rates, st.lists(st.tuples(st.floats(0, 3), st.booleans()), max_size=200))
 def test_no_second_holds_more_requests_than_the_budget(per_second, steps):
-    """Whatever the times and the 429s: a half-open second holds ceil(per_second) starts at most."""
+    """Whatever the times and the 429s: a half-open second holds ceil(per_second) requests at most."""
     budget, now, starts = RateBudget(per_second), 0.0, []
     for pause, refused in steps:
         now += pause
         if refused:
             budget.slow_down(now)
-        starts.append(now + budget.reserve(now))
+        delay, size = budget.next_round(now)
+        starts += [now + delay] * size
     assert starts == sorted(starts)
     most = math.ceil(per_second)
     for first, one_too_many in zip(starts, starts[most:], strict=False):
         assert one_too_many - first >= 1 - EPSILON
 
 
-@given(rates, st.integers(1, 500))
-def test_places_in_the_queue_are_given_out_evenly(per_second, requests):
+@given(st.floats(4, 1000), st.integers(1, 100))
+def test_rounds_use_most_of_the_budget(per_second, rounds):
     budget = RateBudget(per_second)
-    waits = [budget.reserve(1000.0) for _ in range(requests)]
-    assert waits == pytest.approx([number * PACE / per_second for number in range(requests)])
+    delay, sent = 0.0, 0
+    for _ in range(rounds):
+        delay, size = budget.next_round(1000.0)
+        sent += size
+    assert sent >= delay * per_second * 0.75
 
 
 def test_an_idle_budget_does_not_save_up_a_burst():
-    budget = RateBudget(10)
-    assert budget.reserve(0.0) == 0
-    assert [budget.reserve(HOUR) for _ in range(3)] == pytest.approx([0, 0.105, 0.21])
+    budget = RateBudget(40)
+    assert budget.next_round(0.0) == (0, 10)
+    assert [budget.next_round(HOUR) for _ in range(3)] == [
+        (0, 10),
+        (pytest.approx(PACE / 4), 10),
+        (pytest.approx(PACE / 2), 10),
+    ]
 
 
 @given(rates, st.floats(0, 10**9), st.lists(st.floats(0, 5), max_size=60))
@@ -109,4 +117,4 @@ def test_requests_that_are_refused_together_count_once():
 def test_a_slower_rate_is_what_the_queue_gets():
     budget = RateBudget(40)
     budget.slow_down(100.0)
-    assert [budget.reserve(100.0) for _ in range(3)] == pytest.approx([0, PACE / 20, 2 * PACE / 20])
+    assert [budget.next_round(100.0) for _ in range(2)] == [(0, 5), (pytest.approx(PACE / 4), 5)]

@@ -29,6 +29,22 @@ REQUEST_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
+class Rpc:
+    """
+    The same call over gRPC.
+
+    :param service: Its full name.
+    :param message: The request as proto3 JSON.
+    :param streams: The service answers with a stream of messages.
+    """
+
+    service: str
+    method: str
+    message: Mapping[str, Any] = field(repr=False)
+    streams: bool = False
+
+
+@dataclass(frozen=True)
 class Call(Generic[T]):
     """
     One request, and how to read its answer.
@@ -40,6 +56,7 @@ class Call(Generic[T]):
     :param authorized: The request carries the credential.
     :param project: The folder goes along as OpenAI's project.
     :param timeout: Seconds that the request may take.
+    :param rpc: The same call over gRPC, where there is one.
     """
 
     aim: str
@@ -52,6 +69,7 @@ class Call(Generic[T]):
     authorized: bool = True
     project: bool = False
     timeout: float = REQUEST_TIMEOUT
+    rpc: Rpc | None = None
 
 
 @dataclass(frozen=True)

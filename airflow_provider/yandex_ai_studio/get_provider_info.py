@@ -72,6 +72,14 @@ def get_provider_info() -> dict[str, Any]:
                         type="number",
                         minimum=1,
                     ),
+                    "transport": _field(
+                        "Transport",
+                        "rest, or grpc with the extra [grpc]. Empty: rest.",
+                        enum=["rest", "grpc", None],
+                    ),
+                    "grpc_target": _field(
+                        "gRPC target", "host:port, where the base URL is not the vendor's own. Empty: the vendor's."
+                    ),
                     "disable_data_logging": _field(
                         "Disable data logging", "Ask the service not to keep the prompts.", type="boolean"
                     ),

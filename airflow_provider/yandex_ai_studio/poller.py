@@ -78,7 +78,6 @@ class OperationPoller:
         self._number = itertools.count()
         self._listeners = 0
         self._wake = asyncio.Event()
-        self._free = asyncio.Semaphore(CONNECTIONS)
         self._asking: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
 
@@ -125,11 +124,17 @@ class OperationPoller:
                 client = await self._connected(entry)
                 if client is None or self._budget is None:
                     continue
-                await self._free.acquire()
-                await asyncio.sleep(self._budget.reserve(asyncio.get_running_loop().time()))
-                task = asyncio.create_task(self._ask(client, entry))
-                self._asking.add(task)
-                task.add_done_callback(self._answered)
+                while len(self._asking) >= CONNECTIONS:
+                    await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
+                loop = asyncio.get_running_loop()
+                delay, size = self._budget.next_round(loop.time())
+                if delay > 0:
+                    await asyncio.sleep(delay)
+                free = CONNECTIONS - len(self._asking)
+                for each in (entry, *self._take_due(loop.time(), min(size, free) - 1)):
+                    task = loop.create_task(self._ask(client, each))
+                    self._asking.add(task)
+                    task.add_done_callback(self._asking.discard)
         finally:
             for task in self._asking:
                 task.cancel()
@@ -137,9 +142,14 @@ class OperationPoller:
             if self._client is not None:
                 await self._client.close()
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        self._asking.discard(task)
-        self._free.release()
+    def _take_due(self, now: float, most: int) -> list[_Entry]:
+        """Return further waits that are due."""
+        taken: list[_Entry] = []
+        while self._due and len(taken) < most and self._due[0][0] <= now:
+            entry = heapq.heappop(self._due)[2]
+            if entry.listening:
+                taken.append(entry)
+        return taken
 
     async def _next_due(self) -> _Entry | None:
         """Return the wait that is due, or None when nobody waits any more."""

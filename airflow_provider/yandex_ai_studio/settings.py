@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.api import Endpoints
+from airflow_provider.yandex_ai_studio.call import Rpc
 from airflow_provider.yandex_ai_studio.credentials import (
     ApiKey,
     Credential,
@@ -22,7 +23,23 @@ POLLS_PER_SECOND = 40.0
 """Reads of results a second. The vendor's default quota is 50 for a whole cloud."""
 
 CREDENTIAL_FIELDS = ("service_account_json", "service_account_json_path", "iam_token", "use_metadata_service")
-FIELDS = (*CREDENTIAL_FIELDS, "folder_id", "model", "polls_per_second", "disable_data_logging", "timeout")
+FIELDS = (
+    *CREDENTIAL_FIELDS,
+    "folder_id",
+    "model",
+    "polls_per_second",
+    "timeout",
+    "disable_data_logging",
+    "transport",
+    "grpc_target",
+)
+TRANSPORTS = ("rest", "grpc")
+
+GRPC_TARGETS = {
+    "yandex.cloud.operation": "operation.api.cloud.yandex.net:443",
+    "yandex.cloud.ai.foundation_models.v1": "llm.api.cloud.yandex.net:443",
+}
+"""Where the vendor's gRPC services are, by package."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,8 @@ class Settings:
     :param polls_per_second: Reads of results a second, for all waits of one triggerer process.
     :param data_logging: Whether the service may keep the prompts.
     :param timeout: Seconds for one request, or None for each endpoint's own.
+    :param transport: ``rest``, or ``grpc`` for the calls that the vendor offers over it.
+    :param grpc_target: ``host:port`` of all gRPC services, or None for the vendor's own.
     """
 
     credential: Credential
@@ -44,6 +63,14 @@ class Settings:
     polls_per_second: float = POLLS_PER_SECOND
     data_logging: bool = True
     timeout: float | None = None
+    transport: str = "rest"
+    grpc_target: str | None = None
+
+    def grpc_target_of(self, rpc: Rpc) -> tuple[str, bool]:
+        """Return ``host:port`` for a call over gRPC, and whether TLS is spoken there: as it is over HTTP."""
+        if self.grpc_target:
+            return self.grpc_target, self.endpoints.llm.startswith("https://")
+        return GRPC_TARGETS[rpc.service.rpartition(".")[0]], True
 
     @classmethod
     def of(
@@ -74,6 +101,8 @@ class Settings:
             polls_per_second=fields.positive("polls_per_second") or POLLS_PER_SECOND,
             data_logging=not fields.flag("disable_data_logging"),
             timeout=fields.positive("timeout"),
+            transport=fields.choice("transport", TRANSPORTS) or "rest",
+            grpc_target=fields.identifier("grpc_target"),
         )
 
 
@@ -120,6 +149,12 @@ class _Fields:
     def identifier(self, name: str) -> str | None:
         value = self.text(name)
         return None if value is None else _header_value(value, f"`{name}`", self._wrong)
+
+    def choice(self, name: str, choices: Sequence[str]) -> str | None:
+        value = self.text(name)
+        if value is not None and value not in choices:
+            raise self._wrong(f"has {value!r} in `{name}`; it must be one of {', '.join(choices)}")
+        return value
 
     def positive(self, name: str) -> float | None:
         value = self._values.get(name)

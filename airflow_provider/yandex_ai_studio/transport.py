@@ -66,8 +66,11 @@ class Client:
 
         :raises RequestError: It failed.
         """
-        with self._open(call) as response:
-            return sending.read(call, _answer(response), self._tokens)
+        authorization = self._authorization() if call.authorized else None
+        answer = self._exchange(call, authorization)
+        if answer.status == 401 and authorization and self._tokens.refused(authorization):
+            answer = self._exchange(call, self._authorization())
+        return sending.read(call, answer, self._tokens)
 
     def stream(self, call: Call[T]) -> Iterator[T]:
         """
@@ -75,7 +78,7 @@ class Client:
 
         :raises RequestError: It failed, or the stream broke.
         """
-        with self._repeat(call, lambda: self._open(call, stream=True)) as response, _failures_of(call):
+        with self._repeat(call, lambda: self._open(call)) as response, _failures_of(call):
             for line in response.iter_lines(chunk_size=None):
                 if line:
                     yield sending.read(call, sending.answer(200, line, response.headers), self._tokens)
@@ -93,23 +96,26 @@ class Client:
                 self._sleep(delay)
                 attempt += 1
 
-    def _open(self, call: Call[Any], *, stream: bool = False) -> requests.Response:
-        """Send a call, with a new token if the one at hand is refused. The answer to a stream is a good one."""
-        authorization = self._authorization() if call.authorized else None
-        response = self._request(call, authorization, stream=stream)
-        if response.status_code == 401 and authorization and self._tokens.refused(authorization):
+    def _open(self, call: Call[Any]) -> requests.Response:
+        """Open a stream, with a new token if the one at hand is refused."""
+        authorization = self._authorization()
+        response = self._request(call, authorization, stream=True)
+        if response.status_code == 401 and self._tokens.refused(authorization):
             response.close()
-            response = self._request(call, self._authorization(), stream=stream)
-        if stream and response.status_code != 200:
+            response = self._request(call, self._authorization(), stream=True)
+        if response.status_code != 200:
             with response, _failures_of(call):
                 sending.read(call, _answer(response), self._tokens)
         return response
+
+    def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
+        return _answer(self._request(call, authorization))
 
     def _authorization(self) -> str:
         with self._token_lock:
             if due := self._tokens.due(time.time()):
                 with sending.before_the_call():
-                    token = sending.read(due, _answer(self._request(due, None)), self._tokens)
+                    token = sending.read(due, self._exchange(due, None), self._tokens)
                 self._tokens.accept(token, time.time())
             return self._tokens.header()
 

@@ -6,9 +6,14 @@ from typing import Any
 
 from airflow_provider.yandex_ai_studio.api import values
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints, path_segment
-from airflow_provider.yandex_ai_studio.call import Call, clean
+from airflow_provider.yandex_ai_studio.call import Call, Rpc, clean
 from airflow_provider.yandex_ai_studio.completion_request import TOOL_CHOICES, CompletionRequest
 from airflow_provider.yandex_ai_studio.models import Failure, Generation, Message, Operation, ToolCall, Usage
+
+TEXT_GENERATION = "yandex.cloud.ai.foundation_models.v1.TextGenerationService"
+TEXT_GENERATION_ASYNC = "yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService"
+TOKENIZER = "yandex.cloud.ai.foundation_models.v1.TokenizerService"
+OPERATION = "yandex.cloud.operation.OperationService"
 
 COMPLETION_TIMEOUT = 180.0
 """Seconds that a synchronous completion may take: the model writes the whole answer meanwhile."""
@@ -20,13 +25,15 @@ def submit_completion(endpoints: Endpoints, request: CompletionRequest) -> Call[
 
     .. seealso:: https://yandex.cloud/en/docs/foundation-models/text-generation/api-ref/TextGenerationAsync/completion
     """
+    body = _completion_body(request)
     return Call(
         aim="submit the completion",
         method="POST",
         url=f"{endpoints.llm}/foundationModels/v1/completionAsync",
-        body=_completion_body(request),
+        body=body,
         parse=_operation,
         billed=True,
+        rpc=Rpc(TEXT_GENERATION_ASYNC, "Completion", body),
     )
 
 
@@ -36,27 +43,31 @@ def complete(endpoints: Endpoints, request: CompletionRequest) -> Call[Generatio
 
     .. seealso:: https://yandex.cloud/en/docs/foundation-models/text-generation/api-ref/TextGeneration/completion
     """
+    body = _completion_body(request)
     return Call(
         aim="complete the prompt",
         method="POST",
         url=f"{endpoints.llm}/foundationModels/v1/completion",
-        body=_completion_body(request),
+        body=body,
         parse=_completed,
         billed=True,
         timeout=COMPLETION_TIMEOUT,
+        rpc=Rpc(TEXT_GENERATION, "Completion", body, streams=True),
     )
 
 
 def stream_completion(endpoints: Endpoints, request: CompletionRequest) -> Call[Generation]:
     """Generate a text while the caller reads along: each line of the answer holds all of the text that there is."""
+    body = _completion_body(request, stream=True)
     return Call(
         aim="stream the completion",
         method="POST",
         url=f"{endpoints.llm}/foundationModels/v1/completion",
-        body=_completion_body(request, stream=True),
+        body=body,
         parse=_completed,
         billed=True,
         timeout=COMPLETION_TIMEOUT,
+        rpc=Rpc(TEXT_GENERATION, "Completion", body, streams=True),
     )
 
 
@@ -67,6 +78,7 @@ def get_operation(endpoints: Endpoints, operation_id: str) -> Call[Operation]:
         method="GET",
         url=f"{endpoints.operation}/operations/{path_segment(operation_id)}",
         parse=_operation,
+        rpc=Rpc(OPERATION, "Get", {"operationId": operation_id}),
     )
 
 
@@ -77,17 +89,20 @@ def cancel_operation(endpoints: Endpoints, operation_id: str, *, method: str) ->
         method=method,
         url=f"{endpoints.operation}/operations/{path_segment(operation_id)}:cancel",
         parse=_operation,
+        rpc=Rpc(OPERATION, "Cancel", {"operationId": operation_id}),
     )
 
 
 def count_tokens(endpoints: Endpoints, request: CompletionRequest) -> Call[int]:
     """Count the input tokens of a request, as the model sees them. Free of charge."""
+    body = _completion_body(request)
     return Call(
         aim="count the tokens of the request",
         method="POST",
         url=f"{endpoints.llm}/foundationModels/v1/tokenizeCompletion",
-        body=_completion_body(request),
+        body=body,
         parse=lambda data: len(values.items(data["tokens"])),
+        rpc=Rpc(TOKENIZER, "TokenizeCompletion", body),
     )
 
 

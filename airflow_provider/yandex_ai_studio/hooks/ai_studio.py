@@ -79,6 +79,10 @@ class YandexAIStudioHook(BaseHook):
 
     @cached_property
     def _client(self) -> Client:
+        if self.settings.transport == "grpc":
+            from airflow_provider.yandex_ai_studio.grpc_transport import GrpcClient
+
+            return GrpcClient(self.settings, sleep=self._sleep)
         from airflow_provider.yandex_ai_studio.transport import Client
 
         return Client(self.settings, sleep=self._sleep)
@@ -87,10 +91,15 @@ class YandexAIStudioHook(BaseHook):
         """Look the connection up without blocking the event loop, and return a new client. Close it after use."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
+        connection = await get_async_connection(self.conn_id)
+        settings = _settings(connection, await get_async_extra_dejson(connection))
+        if settings.transport == "grpc":
+            from airflow_provider.yandex_ai_studio.grpc_transport import GrpcAsyncClient
+
+            return GrpcAsyncClient(settings)
         from airflow_provider.yandex_ai_studio.async_transport import AsyncClient
 
-        connection = await get_async_connection(self.conn_id)
-        return AsyncClient(_settings(connection, await get_async_extra_dejson(connection)))
+        return AsyncClient(settings)
 
     def completion_request(self, *, model: str | None = None, **parts: Any) -> CompletionRequest:
         """
