@@ -115,7 +115,7 @@ def test_every_shape_of_an_error_is_read(status, body, kind, grpc_code, message)
     ("body", "kind", "status", "arrived"),
     [
         ({"error": {"grpcCode": 8, "httpCode": 429, "message": "gauge quota"}}, RateLimited, 429, False),
-        ({"error": {"code": "model_call_error", "message": "got 56832"}, "output": []}, ServiceUnavailable, 500, True),
+        ({"error": {"code": "model_call_error", "message": "got 56832"}, "output": []}, BadRequest, 400, False),
         ({"error": {"httpCode": 200, "message": "odd"}}, ServiceUnavailable, 500, True),
         ({"error": "boom"}, ServiceUnavailable, 500, True),
     ],
@@ -241,7 +241,7 @@ def test_the_folder_goes_with_tokens_the_project_with_models_and_nothing_with_th
         ({"code": 8, "message": "quota"}, RateLimited),
         ({"grpcCode": 16, "message": "Unknown api key"}, AuthenticationError),
         ({"code": "rate_limit_exceeded", "message": "quota"}, RateLimited),
-        ({"code": "model_call_error", "message": "number of input tokens"}, ServiceUnavailable),
+        ({"code": "model_call_error", "message": "number of input tokens"}, BadRequest),
     ],
 )
 def test_an_error_that_comes_with_200_is_known_by_its_code(error, kind):

@@ -149,7 +149,9 @@ def _decoded(body: bytes) -> Any:
 def _refusal(call: Call[Any], answer: Answer, data: Any) -> RequestError:
     """Map any answer that is not a good one to the error that says it."""
     message, code, embedded_status = _reported(data)
-    status = answer.status if answer.status != 200 else embedded_status or _STATUS_OF_CODE.get(code, 500)
+    embedded = answer.status == 200
+    unknown = 400 if isinstance(code, str) else 500  # a word is about the request; the known exceptions are listed
+    status = (embedded_status or _STATUS_OF_CODE.get(code, unknown)) if embedded else answer.status
     kind, advice = _refusal_kind(status)
     said = f": {message}" if message else ", without a reason that can be read"
     request_id = answer.headers.get("x-request-id")
@@ -174,6 +176,8 @@ _STATUS_OF_CODE: dict[int | str | None, int] = {
     16: 401,
     "invalid_prompt": 400,
     "rate_limit_exceeded": 429,
+    "server_error": 500,
+    "vector_store_timeout": 504,
 }
 """The status of an error that comes with HTTP 200: by ``google.rpc.Code``, or by the code of the Responses API."""
 

@@ -134,12 +134,34 @@ def _message(item: Mapping[str, Any], number: int) -> Message:
     role = cast(Role, role)
     if "text" in item:
         return Message(role, text(item["text"], f"the text of {where}"))
-    try:
-        if "tool_calls" in item:
-            return Message(role, tool_calls=tuple(ToolCall(**call) for call in item["tool_calls"]))
-        return Message(role, tool_results=tuple(ToolResult(**result) for result in item["tool_results"]))
-    except TypeError:
-        raise wrong(
-            f"The {where} must list its tool calls as {{'name': ..., 'arguments': {{...}}}}, and its tool results as "
-            "{'name': ..., 'content': ...}"
-        ) from None
+    if "tool_calls" in item:
+        calls = [_tool_call(call, where) for call in _listed(item["tool_calls"], where)]
+        return Message(role, tool_calls=tuple(calls))
+    results = [_tool_result(result, where) for result in _listed(item["tool_results"], where)]
+    return Message(role, tool_results=tuple(results))
+
+
+def _listed(value: Any, where: str) -> Sequence[Any]:
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence) or not value:
+        raise wrong(f"The {where} must list at least one tool call or result; it has {shape(value)}")
+    return value
+
+
+def _tool_call(call: Any, where: str) -> ToolCall:
+    match call:
+        case {"name": str(name), "arguments": Mapping() as arguments} if set(call) == {"name", "arguments"}:
+            return ToolCall(name, dict(arguments))
+    raise wrong(
+        f"The {where} must list its tool calls as {{'name': ..., 'arguments': {{...}}}}, the arguments as a mapping; "
+        f"one of them is {shape(call)}"
+    )
+
+
+def _tool_result(result: Any, where: str) -> ToolResult:
+    match result:
+        case {"name": str(name), "content": str(content)} if set(result) == {"name", "content"}:
+            return ToolResult(name, text(content, f"the content of a tool result in {where}"))
+    raise wrong(
+        f"The {where} must list its tool results as {{'name': ..., 'content': ...}}, the content as a text; one of "
+        f"them is {shape(result)}"
+    )

@@ -76,6 +76,8 @@ class CompletionRequest:
         :param tools: Mappings with ``name``, ``description``, ``parameters`` (a JSON schema) and ``strict``.
         :raises ConfigurationError: It names the parameter that is wrong.
         """
+        if tools is not None and (isinstance(tools, str | Mapping) or not isinstance(tools, Sequence)):
+            raise checks.wrong(f"`tools` must be a list of mappings, not {checks.shape(tools)}")
         checked = tuple(_tool(tool, number) for number, tool in enumerate(tools or (), start=1))
         names = tuple(str(tool["name"]) for tool in checked)
         if tool_choice is not None and not checked:
@@ -94,9 +96,11 @@ class CompletionRequest:
 
 
 def _tool(tool: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-    if not isinstance(tool, Mapping) or not tool.get("name") or not set(tool) <= TOOL_FIELDS:
-        raise checks.wrong(
-            f"Tool {number} of `tools` must be a mapping with a 'name' and none but {', '.join(sorted(TOOL_FIELDS))}; "
-            f"it is {checks.shape(tool)}"
-        )
-    return tool
+    match tool:
+        case {"name": str(name)} if name and set(tool) <= TOOL_FIELDS:
+            if isinstance(tool.get("parameters", {}), Mapping):
+                return tool
+    raise checks.wrong(
+        f"Tool {number} of `tools` must be a mapping with a 'name', 'parameters' that are a JSON schema, and none but "
+        f"{', '.join(sorted(TOOL_FIELDS))}; it is {checks.shape(tool)}"
+    )

@@ -42,7 +42,8 @@ class Message:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON in the form in which users give messages."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, ())}
+        given = {name: value for name, value in asdict(self).items() if value not in (None, ())}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
 
 @dataclass(frozen=True)

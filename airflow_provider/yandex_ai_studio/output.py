@@ -49,7 +49,10 @@ class Output:
         from jsonschema import SchemaError
         from jsonschema.validators import validator_for
 
-        schema = dict(json_schema)
+        try:
+            schema: dict[str, Any] = json.loads(json.dumps(json_schema))
+        except (TypeError, ValueError):
+            raise wrong("`json_schema` holds something that JSON has no form for") from None
         try:
             validator_for(schema).check_schema(schema)
         except SchemaError as error:
@@ -70,8 +73,8 @@ class Output:
         if not self.structured:
             return text
         try:
-            value = json.loads(text)
-        except ValueError as error:
+            value = json.loads(text, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
             raise InvalidOutput(f"it is not JSON (at character {getattr(error, 'pos', 0)})") from None
         if self.model is not None:
             return self._by_model(self.model, value)
@@ -99,3 +102,7 @@ class Output:
         for error in validator_for(schema)(schema).iter_errors(value):
             where = ".".join(map(str, error.absolute_path)) or "the whole"
             raise InvalidOutput(f"it does not fit the schema: {error.validator} at {where}")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -62,9 +62,14 @@ class ResponseRequest:
             checks.text(instructions, "`instructions`")
         if previous_response_id is not None and previous_response_id in ("", "None"):
             raise checks.wrong("`previous_response_id` is empty. Did the task before return a response?")
+        conversation = checks.conversation(prompt, messages, None)
+        if any(message.text is None for message in conversation):
+            raise checks.wrong(
+                "`messages` holds tool calls or results, which this operator can't send; give texts"
+            )
         return cls(
             model_uri=checks.model_uri(model, folder_id),
-            messages=checks.conversation(prompt, messages, None),
+            messages=conversation,
             background=background,
             instructions=instructions,
             temperature=checks.fraction(temperature, "temperature"),

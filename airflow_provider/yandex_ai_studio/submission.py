@@ -8,6 +8,7 @@ which the next attempt knows more, or a log line that says what was paid for.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -59,6 +60,7 @@ class Submission:
 
     :param call: What to submit.
     :param api: The API that it belongs to.
+    :param before: Called before anything is submitted, but not for a known operation; it may raise.
     :param on_unknown: What to do where a submission may have been taken under an id that nobody knows:
         ``resubmit`` (and perhaps pay twice) or ``fail`` (and let a person decide).
     """
@@ -70,6 +72,7 @@ class Submission:
         api: Api,
         hook: YandexAIStudioHook,
         journal: Journal,
+        before: Callable[[], None],
         on_unknown: OnUnknownSubmission,
         log: Logger,
     ) -> None:
@@ -83,6 +86,7 @@ class Submission:
         self._fingerprint = fingerprint_of(call.body)
         self._hook = hook
         self._journal = journal
+        self._before = before
         self._on_unknown = on_unknown
         self._log = log
 
@@ -108,6 +112,7 @@ class Submission:
             self._cancel(record)
         if record is not None and step is Step.SETTLE_UNKNOWN:
             self._settle_unknown(f"an earlier attempt began it at {_utc(record.submitted_at)} and was cut off")
+        self._before()
         return self._submit()
 
     def _look(self, record: Record) -> Submitted | None:

@@ -96,13 +96,14 @@ def _input(messages: tuple[Message, ...]) -> Any:
 def _response(data: Any) -> Operation:
     status = data["status"]
     reason = (data.get("incomplete_details") or {}).get("reason")
-    answered = status == "completed" or (status == "incomplete" and bool(data.get("output")))
+    generation = _generation(data, reason) if status in ("completed", "incomplete") else None
+    failed = status in ENDED and status != "completed" and generation is None
     return Operation(
         id=values.text(data["id"]),
         api="responses",
         done=status in ENDED,
-        error=_failure(status, data.get("error"), reason) if status in ENDED and not answered else None,
-        generation=_generation(data, reason) if answered else None,
+        error=_failure(status, data.get("error"), reason) if failed else None,
+        generation=generation,
         created_at=pendulum.from_timestamp(float(data.get("created_at") or 0)),
     )
 
@@ -110,13 +111,13 @@ def _response(data: Any) -> Operation:
 def _failure(status: str, error: Any, reason: str | None) -> Failure:
     error = error or {}
     code = error.get("code") or (reason if status == "incomplete" else status)
-    return Failure(str(code), clean(str(error.get("message") or f"the response is {status}")))
+    return Failure(str(code), clean(str(error.get("message") or f"the response is {status} ({code})")))
 
 
 def _generation(data: Any, reason: str | None) -> Generation | None:
     messages = [item for item in data.get("output") or [] if item.get("type") == "message"]
     parts = [part for item in messages for part in item.get("content") or [] if part.get("type") == "output_text"]
-    if not parts:
+    if not parts and reason != "content_filter":
         return None
     usage = data.get("usage") or {}
     return Generation(

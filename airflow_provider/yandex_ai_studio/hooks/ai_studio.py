@@ -20,6 +20,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
     NotFound,
     RequestError,
+    ServiceUnavailable,
     YandexAIStudioError,
 )
 from airflow_provider.yandex_ai_studio.models import Api, Generation, Operation
@@ -152,7 +153,12 @@ class YandexAIStudioHook(BaseHook):
 
         .. seealso:: https://yandex.cloud/en/docs/foundation-models/operations/yandexgpt/create-prompt
         """
-        return self.get_conn().stream(api.stream_completion(self.settings.endpoints, request))
+        status = "partial"
+        for generation in self.get_conn().stream(api.stream_completion(self.settings.endpoints, request)):
+            status = generation.status
+            yield generation
+        if status == "partial":
+            raise ServiceUnavailable("The stream ended before the answer did. It was billed, and its text is lost.")
 
     def create_response(self, request: ResponseRequest) -> Operation:
         """

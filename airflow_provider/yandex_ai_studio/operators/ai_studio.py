@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider.yandex_ai_studio import api
 from airflow_provider.yandex_ai_studio.checks import choice, conversation, count, wrong
-from airflow_provider.yandex_ai_studio.exceptions import ServiceUnavailable
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.models import Message
 from airflow_provider.yandex_ai_studio.operators.base import OperationOperator
 from airflow_provider.yandex_ai_studio.output import JsonSchema, Output
@@ -116,8 +116,26 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         if self.mode == "async":
             return super().execute(context)
         request = self._request()
+        self.before_submission()
         generation = self._streamed(request) if self.stream else self.hook.complete(request)
         return self.finish(context, take(context["ti"], generation, None, self.log), None)
+
+    def before_submission(self) -> None:
+        """
+        Count the input's tokens, where that is asked for.
+
+        :raises ConfigurationError: They are too many.
+        """
+        limit = count(self.max_input_tokens, "max_input_tokens")
+        if limit is None:
+            return
+        tokens = self.hook.count_tokens(self._request())
+        if tokens > limit:
+            raise ConfigurationError(
+                f"The request has {tokens} tokens: {tokens - limit} more than `max_input_tokens` allows. Nothing was "
+                "submitted, and to count them was free."
+            )
+        self.log.info("The request has %s tokens", tokens)
 
     def submission_call(self) -> Call[Operation]:
         """
@@ -125,7 +143,14 @@ class YandexAIStudioCompletionOperator(OperationOperator):
 
         :raises ConfigurationError: It names the parameter that is wrong.
         """
-        return api.submit_completion(self.hook.settings.endpoints, self._request())
+        request = self._request()
+        self.log.info(
+            "The request: %s message(s) with %s characters to %s",
+            len(request.messages),
+            sum(len(message.text or "") for message in request.messages),
+            request.model_uri,
+        )
+        return api.submit_completion(self.hook.settings.endpoints, request)
 
     def needs_worker(self) -> bool:
         """Tell whether the answer holds a value to be taken out, or goes on a conversation."""
@@ -147,7 +172,7 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         return Output.of(json_object=self.json_object, json_schema=self.json_schema)
 
     def _request(self) -> CompletionRequest:
-        request = self.hook.completion_request(
+        return self.hook.completion_request(
             model=self.model,
             prompt=self.prompt,
             messages=self.messages,
@@ -161,26 +186,11 @@ class YandexAIStudioCompletionOperator(OperationOperator):
             tool_choice=self.tool_choice,
             parallel_tool_calls=self.parallel_tool_calls,
         )
-        self.log.info(
-            "The request: %s message(s) with %s characters to %s",
-            len(request.messages),
-            sum(len(message.text or "") for message in request.messages),
-            request.model_uri,
-        )
-        if limit := count(self.max_input_tokens, "max_input_tokens"):
-            tokens = self.hook.count_tokens(request)
-            if tokens > limit:
-                raise wrong(f"The request has {tokens} tokens: {tokens - limit} more than `max_input_tokens` allows")
-            self.log.info("The request has %s tokens", tokens)
-        return request
 
     def _streamed(self, request: CompletionRequest) -> Generation:
         told = time.monotonic()
-        generation: Generation | None = None
         for generation in self.hook.stream_completion(request):
             if time.monotonic() - told >= PROGRESS_SECONDS:
                 self.log.info("So far %s characters", len(generation.text))
                 told = time.monotonic()
-        if generation is None or generation.status == "partial":
-            raise ServiceUnavailable("The stream ended before the answer did. It was billed, and its text is lost.")
         return generation

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider.yandex_ai_studio.checks import wrong
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, InvalidOutput, RequestError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.journal import Journal
@@ -93,6 +94,13 @@ class OperationOperator(BaseOperator):
     def value_of(self, generation: Generation) -> Any:
         """Return what the task returns for an answer."""
 
+    def before_submission(self) -> None:
+        """
+        Look once more at what is about to be paid for.
+
+        :raises ConfigurationError: It is not to be submitted.
+        """
+
     def needs_worker(self) -> bool:
         """Tell whether an answer must be worked on before it is returned, so that the task can't end before that."""
         return False
@@ -105,11 +113,17 @@ class OperationOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         """Submit, unless an earlier attempt did; then defer, wait, or return the id."""
         seconds = _seconds(self.timeout)
+        if self.end_from_trigger and self.needs_worker():
+            raise wrong(
+                "`end_from_trigger` is True, but the answer must be worked on first: it is structured, or goes on a "
+                "conversation. Leave `end_from_trigger` out"
+            )
         submitted = Submission(
             self.submission_call(),
             api=self.api,
             hook=self.hook,
             journal=Journal(context.get("task_state_store")),
+            before=self.before_submission,
             on_unknown=self.on_unknown_submission,
             log=self.log,
         ).run()
