@@ -298,6 +298,21 @@ def test_an_outage_when_the_task_resumes_loses_nothing(
     assert submissions(emulator) == 1
 
 
+def test_a_task_that_is_not_deferrable_never_defers(
+    attempt: Attempt, hook: YandexAIStudioHook, context: Context, emulator: Emulator, clock: SteppedTime
+) -> None:
+    operation_id = attempt(wait_for_completion=False)
+    clock.sleep(4000)
+    emulator.fault("operations.get", "status", status=503, body="<html>", times=7)
+    event = {
+        "operation_id": operation_id,
+        "outcome": "ended",
+        "submitted_at": clock.now - 4000,
+        "deadline": clock.now + 60,
+    }
+    assert "ducks" in task(hook, deferrable=False).execute_complete(context, event)
+
+
 def test_what_the_triggerer_can_t_ask_about_is_waited_for_on_the_worker(
     deferred: Attempt, hook: YandexAIStudioHook, context: Context
 ) -> None:

@@ -162,9 +162,13 @@ class OperationOperator(BaseOperator):
             self.log.warning("The task is over. %s It may run to its end, and be billed.", error)
 
     def _finish_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
-        operation = operation or last_look(self.hook, wakeup, self.log)
-        if operation is None:
-            self._defer(wakeup.wait)
+        while operation is None:
+            operation = last_look(self.hook, wakeup, self.log)
+            if operation is None and self.deferrable:
+                self._defer(wakeup.wait)
+            if operation is None:
+                end = self.hook.wait_for_operation(wakeup.wait)
+                wakeup, operation = Wakeup(wakeup.wait, end.outcome), end.operation
         return self._finish(context, operation)
 
     def _finish(self, context: Context, operation: Operation) -> Any:
