@@ -64,9 +64,7 @@ class ResponseRequest:
             raise checks.wrong("`previous_response_id` is empty. Did the task before return a response?")
         conversation = checks.conversation(prompt, messages, None)
         if any(message.text is None for message in conversation):
-            raise checks.wrong(
-                "`messages` holds tool calls or results, which this operator can't send; give texts"
-            )
+            raise checks.wrong("`messages` holds tool calls or results, which this operator can't send; give texts")
         return cls(
             model_uri=checks.model_uri(model, folder_id),
             messages=conversation,

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import pytest
 import requests
+from google.protobuf.json_format import ParseDict
+from yandex.cloud.ai.foundation_models.v1.text_generation import text_generation_service_pb2 as generation
+from yandex.cloud.ai.foundation_models.v1.text_generation import text_generation_service_pb2_grpc as generation_grpc
+from yandex.cloud.operation import operation_service_pb2 as operations
+from yandex.cloud.operation import operation_service_pb2_grpc as operations_grpc
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 
@@ -53,6 +59,50 @@ class Client:
         return self.get(f"/operations/{operation_id}")
 
 
+class GrpcClient:
+    """Call an emulator through the official stubs. Requests are given as the JSON that REST takes."""
+
+    def __init__(self, channel: grpc.Channel, **metadata: str) -> None:
+        self.channel = channel
+        self.metadata = {"authorization": f"Api-Key {KEY}", **metadata}
+        self._texts = generation_grpc.TextGenerationServiceStub(channel)
+        self._asynchronous = generation_grpc.TextGenerationAsyncServiceStub(channel)
+        self._tokenizer = generation_grpc.TokenizerServiceStub(channel)
+        self._operations = operations_grpc.OperationServiceStub(channel)
+
+    def completion(self, request: dict[str, Any]) -> list[Any]:
+        call = self._texts.Completion(self._request(request), timeout=5, metadata=tuple(self.metadata.items()))
+        return list(call)
+
+    def submission(self, request: dict[str, Any]) -> Any:
+        return self.call(self._asynchronous.Completion, self._request(request))
+
+    def complete(self, **members: Any) -> list[Any]:
+        return self.completion(body(**members))
+
+    def submit(self, **members: Any) -> Any:
+        return self.submission(body(**members))
+
+    def operation(self, operation_id: str) -> Any:
+        return self.call(self._operations.Get, operations.GetOperationRequest(operation_id=operation_id))
+
+    def cancel(self, operation_id: str) -> Any:
+        return self.call(self._operations.Cancel, operations.CancelOperationRequest(operation_id=operation_id))
+
+    def tokenize(self, text: str) -> Any:
+        return self.call(self._tokenizer.Tokenize, generation.TokenizeRequest(model_uri=MODEL, text=text))
+
+    def tokenize_completion(self, request: dict[str, Any]) -> Any:
+        return self.call(self._tokenizer.TokenizeCompletion, self._request(request))
+
+    def call(self, method: Any, request: Any, timeout: float = 5) -> Any:
+        return method(request, timeout=timeout, metadata=tuple(self.metadata.items()))
+
+    @staticmethod
+    def _request(request: dict[str, Any]) -> Any:
+        return ParseDict(request, generation.CompletionRequest())
+
+
 def body(text: str = TEXT, **members: Any) -> dict[str, Any]:
     return {
         "modelUri": MODEL,
@@ -77,6 +127,38 @@ def client(emulator: Emulator) -> Iterator[Client]:
     made = Client(emulator.url)
     with made.session:
         yield made
+
+
+@pytest.fixture
+def grpc_emulator() -> Iterator[Emulator]:
+    """Speak HTTP and gRPC."""
+    with Emulator(api_key=KEY, folder_id=FOLDER, seconds=60, grpc=True) as running:
+        yield running
+
+
+@pytest.fixture
+def rest(grpc_emulator: Emulator) -> Iterator[Client]:
+    """Hold a client of the HTTP front of the emulator that has both."""
+    made = Client(grpc_emulator.url)
+    with made.session:
+        yield made
+
+
+@pytest.fixture
+def channel(grpc_emulator: Emulator) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(grpc_emulator.grpc_target) as opened:
+        yield opened
+
+
+@pytest.fixture
+def grpc_client() -> type[GrpcClient]:
+    return GrpcClient
+
+
+@pytest.fixture
+def rpc(channel: grpc.Channel) -> GrpcClient:
+    """Hold a client of the gRPC front of the emulator that has both."""
+    return GrpcClient(channel)
 
 
 @pytest.fixture

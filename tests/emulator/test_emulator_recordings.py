@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf import json_format
 from yandex.cloud.ai.foundation_models.v1.text_generation import text_generation_service_pb2 as service
@@ -32,8 +33,14 @@ def shape(value: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def open_emulator() -> Iterator[Emulator]:
-    with Emulator(seconds=0) as running:
+    with Emulator(seconds=0, grpc=True) as running:
         yield running
+
+
+@pytest.fixture
+def rpc_open(open_emulator: Emulator, grpc_client: Any) -> Iterator[Any]:
+    with grpc.insecure_channel(open_emulator.grpc_target) as channel:
+        yield grpc_client(channel)
 
 
 @pytest.mark.parametrize("interaction", list(recorded()))
@@ -54,6 +61,32 @@ def test_a_recorded_request_gets_an_answer_of_the_recorded_shape(
         answer = client.post("/foundationModels/v1/tokenizeCompletion", request)
         assert shape(answer.json()) == shape(interaction["response"]["json"])
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("interaction", list(recorded()))
+def test_a_recorded_request_gets_messages_of_the_recorded_shape_over_grpc(rpc_open: Any, interaction: Any) -> None:
+    request = interaction["request"]["json"]
+    if "response_stream" in interaction:
+        answers, real = rpc_open.completion(request), interaction["response_stream"]
+        assert shape(json_format.MessageToDict(answers[-1])) == shape(real[-1]["json"])
+        assert (len(answers) > 1) == (len(real) > 1)
+    elif interaction["response"]["message_type"] == "Operation":
+        submitted = json_format.MessageToDict(rpc_open.submission(request))
+        assert interaction["response"]["json"].keys() <= submitted.keys()
+    else:
+        tokens = json_format.MessageToDict(rpc_open.tokenize_completion(request))
+        assert shape(tokens) == shape(interaction["response"]["json"])
+
+
+def test_a_recorded_wait_is_answered_in_messages_of_the_recorded_shape(open_emulator: Emulator, rpc_open: Any) -> None:
+    recording = json.loads((RECORDINGS / "completion_run_deferred.json").read_text())["interactions"]
+    submitted, running, finished = (interaction["response"]["json"] for interaction in recording)
+    operation = rpc_open.submission(recording[0]["request"]["json"])
+    read = rpc_open.operation(operation.id)
+    # The emulator of this test is done at once, so it shows the first and the last of the recorded states.
+    assert submitted.keys() == running.keys() == finished.keys() - {"done", "response"}
+    assert shape(json_format.MessageToDict(read)) == shape(finished)
+    assert read.response.type_url == finished["response"]["@type"]
 
 
 @pytest.mark.parametrize("name", ["chat_completions_run", "chat_completions_structured_output_json_schema"])

@@ -2,7 +2,9 @@
 
 It is laid out in the order a request passes through it::
 
-    server.py      the network front: one port for everything the vendor serves on several hosts
+    fronts.py      how it is reached: HTTP, and gRPC when that is asked for
+    server.py      the HTTP front: one port for everything the vendor serves on several hosts
+    rpc/           the gRPC front: the official services, each method answered by its twin among the routes
     dispatch.py    what happens to each request, whatever its route: count, fault, authorize, admit, answer
     routes/        one function per endpoint, from a request value to an answer value
     wire/          what may be sent (the vendor's messages, as data) and the shapes of errors

@@ -6,8 +6,9 @@ import argparse
 import asyncio
 import signal
 import sys
+from pathlib import Path
 
-from airflow_provider.yandex_ai_studio.emulator.server import Server
+from airflow_provider.yandex_ai_studio.emulator.fronts import Addresses, Fronts
 from airflow_provider.yandex_ai_studio.emulator.settings import Settings
 from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
 
@@ -16,6 +17,19 @@ def main() -> None:
     """Run an emulator until it is told to stop."""
     parser = _parser()
     chosen = parser.parse_args()
+    fronts = _fronts(parser, chosen)
+    try:
+        asyncio.run(_serve(fronts))
+    except OSError as error:
+        address = error.filename or f"{chosen.host}:{chosen.port}"
+        sys.exit(f"can't listen on {address}: {error.strerror}")
+
+
+def _fronts(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> Fronts:
+    """Return the fronts as they were chosen, or leave with the reason why that can't be."""
+    certificate: Path | None = chosen.grpc_certificate
+    if certificate and chosen.grpc_port is None:
+        parser.error("--grpc-certificate needs --grpc-port")
     try:
         settings = Settings(
             api_key=chosen.api_key,
@@ -25,22 +39,30 @@ def main() -> None:
             latency=chosen.latency,
             enforce_quotas=chosen.enforce_quotas,
         )
+        fronts = Fronts(Backend(settings), chosen.host, chosen.port, chosen.grpc_port, certificate is not None)
+        if certificate and fronts.grpc_certificate:
+            certificate.write_bytes(fronts.grpc_certificate)
     except ValueError as error:
         parser.error(str(error))
-    try:
-        asyncio.run(_serve(settings, chosen.host, chosen.port))
+    except ImportError as error:
+        sys.exit(str(error))
     except OSError as error:
-        sys.exit(f"can't listen on {chosen.host}:{chosen.port}: {error.strerror}")
+        parser.error(f"can't write {certificate}: {error.strerror}")
+    return fronts
 
 
-async def _serve(settings: Settings, host: str, port: int) -> None:
+async def _serve(fronts: Fronts) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    server = Server(Backend(settings), host, port)
-    print(f"Yandex AI Studio emulator on {await server.start()}", flush=True)
+    addresses = await fronts.start()
+    print(f"Yandex AI Studio emulator on {_shown(addresses)}", flush=True)
     await stopped.wait()
-    await server.stop()
+    await fronts.stop()
+
+
+def _shown(addresses: Addresses) -> str:
+    return addresses.url + (f", gRPC on {addresses.grpc_target}" if addresses.grpc_target else "")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
     add("--port", type=int, default=8085, help="the port to listen on, 0 for a free one (%(default)s)")
+    add("--grpc-port", type=int, metavar="PORT", help="serve gRPC on this port too, 0 for a free one (default: don't)")
+    add(
+        "--grpc-certificate",
+        type=Path,
+        metavar="FILE",
+        help="speak TLS there, and write the certificate that clients must trust to this file",
+    )
     add("--api-key", metavar="KEY", help="the only API key that is accepted (default: any)")
     add("--folder-id", metavar="ID", help="the folder that requests must name (default: any)")
     add("--seconds", type=float, default=2.0, metavar="S", help="least time of an operation (%(default)s)")

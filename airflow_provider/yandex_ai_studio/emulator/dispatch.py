@@ -22,16 +22,20 @@ async def dispatch(backend: Backend, method: str, path: str, request: Request) -
     if path.startswith("/_emulator/"):
         return _control(backend, method, path, request)
     found = table.find(method, path)
+    if found and method in found[0].methods:
+        return await serve(backend, found[0], replace(request, parameters=found[1]))
     name = found[0].name if found else names.UNKNOWN
+    answer = Answer.of_text("Method Not Allowed", 405) if found else Answer.of_text("Not Found", 404)
     backend.stats.request(name)
-    if found is None:
-        answer: Answer | None = Answer.of_text("Not Found", 404)
-    elif method not in found[0].methods:
-        answer = Answer.of_text("Method Not Allowed", 405)
-    else:
-        route, parameters = found
-        answer = await _vendor(backend, route, replace(request, parameters=parameters))
-    backend.stats.response(name, answer.status if answer else None)
+    backend.stats.response(name, answer.status)
+    return _traced(backend, answer, request)
+
+
+async def serve(backend: Backend, route: table.Route, request: Request) -> Answer | None:
+    """Answer a request to a route of the vendor, whichever front it came through; ``None`` breaks the connection."""
+    backend.stats.request(route.name)
+    answer = await _vendor(backend, route, request)
+    backend.stats.response(route.name, answer.status if answer else None)
     return answer and _traced(backend, answer, request)
 
 

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
 
+from airflow_provider.yandex_ai_studio.emulator.fronts import Addresses, Fronts
 from airflow_provider.yandex_ai_studio.emulator.routes import control
-from airflow_provider.yandex_ai_studio.emulator.server import Server
 from airflow_provider.yandex_ai_studio.emulator.settings import Settings
 from airflow_provider.yandex_ai_studio.emulator.state import faults
 from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
@@ -26,7 +26,12 @@ class Emulator:
 
     Each method may be called from any thread: the server's own thread does the work.
 
-    :param settings: as for :class:`~airflow_provider.yandex_ai_studio.emulator.settings.Settings`.
+    :param grpc: serve gRPC too, on a free port. It needs the extra ``[grpc]``.
+    :param grpc_tls: speak TLS there, with a self-signed certificate, for clients that insist on it.
+
+    The other parameters are those of :class:`~airflow_provider.yandex_ai_studio.emulator.settings.Settings`.
+
+    :raises ImportError: when gRPC is asked for, and its packages are not installed.
     """
 
     def __init__(
@@ -38,10 +43,13 @@ class Emulator:
         seconds_max: float | None = None,
         latency: float = 0.0,
         enforce_quotas: bool = False,
+        grpc: bool = False,
+        grpc_tls: bool = False,
     ) -> None:
         self._backend = Backend(Settings(api_key, folder_id, seconds, seconds_max, latency, enforce_quotas))
+        self._fronts = Fronts(self._backend, grpc_port=0 if grpc or grpc_tls else None, grpc_tls=grpc_tls)
         self._thread = threading.Thread(target=self._run, name="yandex-ai-studio-emulator", daemon=True)
-        self._started: Future[str] = Future()
+        self._started: Future[Addresses] = Future()
         self._loop: asyncio.AbstractEventLoop
         self._stopped: asyncio.Event
 
@@ -64,7 +72,27 @@ class Emulator:
     @property
     def url(self) -> str:
         """Return the base URL, for the host of a connection."""
-        return self._started.result(_START_SECONDS)
+        return self._addresses.url
+
+    @property
+    def grpc_target(self) -> str:
+        """Return the target of a gRPC channel, such as ``127.0.0.1:8086``.
+
+        :raises ValueError: when the emulator serves no gRPC.
+        """
+        if self._addresses.grpc_target is None:
+            raise ValueError("this emulator serves no gRPC: start it as Emulator(grpc=True)")
+        return self._addresses.grpc_target
+
+    @property
+    def grpc_certificate(self) -> bytes:
+        """Return the certificate that a gRPC channel has to trust, as PEM.
+
+        :raises ValueError: when the channel is plaintext.
+        """
+        if self._fronts.grpc_certificate is None:
+            raise ValueError("this emulator has no certificate: start it as Emulator(grpc_tls=True)")
+        return self._fronts.grpc_certificate
 
     def stats(self) -> dict[str, Any]:
         """Return what was counted, as ``GET /_emulator/stats`` does."""
@@ -102,6 +130,10 @@ class Emulator:
         """Refuse an API key from now on."""
         self._call(lambda: self._backend.credentials.revoke_api_key(key))
 
+    @property
+    def _addresses(self) -> Addresses:
+        return self._started.result(_START_SECONDS)
+
     def _call(self, function: Callable[[], T]) -> T:
         async def call() -> T:
             return function()
@@ -114,12 +146,11 @@ class Emulator:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
-        server = Server(self._backend)
         try:
-            url = await server.start()
+            addresses = await self._fronts.start()
         except OSError as error:
             self._started.set_exception(error)
             return
-        self._started.set_result(url)
+        self._started.set_result(addresses)
         await self._stopped.wait()
-        await server.stop()
+        await self._fronts.stop()

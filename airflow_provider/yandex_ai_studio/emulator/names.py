@@ -14,6 +14,8 @@ RESPONSES_INPUT_ITEMS = "responses.input_items"
 CHAT_COMPLETIONS = "chat.completions"
 MODELS = "models"
 IAM_TOKENS = "iam.tokens"
+ENDPOINTS_LIST = "endpoints.list"
+ENDPOINTS_GET = "endpoints.get"
 METADATA = "metadata.token"
 
 #: A request that no route serves. It is counted, because a client that asks for a wrong path should be seen.
@@ -56,6 +58,8 @@ ALL = frozenset(
         CHAT_COMPLETIONS,
         MODELS,
         IAM_TOKENS,
+        ENDPOINTS_LIST,
+        ENDPOINTS_GET,
         METADATA,
     }
 )

@@ -1,4 +1,4 @@
-"""The network front: one port for everything that the vendor serves on several hosts."""
+"""The HTTP front: one port for everything that the vendor serves on several hosts."""
 
 from __future__ import annotations
 

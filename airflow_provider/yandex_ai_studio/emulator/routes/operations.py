@@ -45,6 +45,8 @@ def render(operation: Operation, now: float) -> dict[str, Any]:
 
 def _found(backend: Backend, request: Request) -> Operation:
     operation_id = request.parameters["operation_id"]
+    if not operation_id:  # in a path it can't be missing, in a message it can
+        raise ApiError(Code.INVALID_ARGUMENT, "operation_id is required")
     operation = backend.operations.find(operation_id)
     if operation is None:
         raise ApiError(Code.NOT_FOUND, f"Operation '{operation_id}' not found")

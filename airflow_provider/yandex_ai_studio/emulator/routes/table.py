@@ -12,6 +12,7 @@ from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
 from airflow_provider.yandex_ai_studio.emulator.routes import (
     chat,
     control,
+    endpoints,
     iam,
     models,
     operations,
@@ -113,6 +114,15 @@ ROUTES = (
     ),
     Route(names.MODELS, ("GET",), "/v1/models", models.list_models, openai_error, openai=True),
     Route(names.IAM_TOKENS, ("POST",), "/iam/v1/tokens", iam.exchange, rpc_status, authorized=False),
+    Route(names.ENDPOINTS_LIST, ("GET",), "/endpoints", endpoints.list_endpoints, rpc_status, authorized=False),
+    Route(
+        names.ENDPOINTS_GET,
+        ("GET",),
+        "/endpoints/{api_endpoint_id}",
+        endpoints.read_endpoint,
+        rpc_status,
+        authorized=False,
+    ),
     Route(
         names.METADATA,
         ("GET",),

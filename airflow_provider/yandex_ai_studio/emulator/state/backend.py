@@ -39,6 +39,8 @@ class Backend:
         self.quotas = Quotas(self.clock.now, settings.enforce_quotas)
         self.faults = Faults()
         self.stats = Stats()
+        #: Where gRPC is served, as soon as it is: what the discovery of endpoints answers.
+        self.grpc_target: str | None = None
 
     def _duration(self, number: int) -> float:
         return random.Random(number).uniform(self.settings.seconds, self.settings.longest)

@@ -42,7 +42,8 @@ _HTTP_STATUS = {
     Code.UNAVAILABLE: 503,
     Code.UNAUTHENTICATED: 401,
 }
-_CODE = {status: code for code, status in _HTTP_STATUS.items()}
+# What a balancer answers in the service's place is to a gRPC client as if the service were unavailable.
+_CODE = {status: code for code, status in _HTTP_STATUS.items()} | {502: Code.UNAVAILABLE}
 
 
 class ApiError(Exception):
