@@ -87,11 +87,12 @@ class AsyncClient:
 
 
 def _proxy_of(url: str) -> str | None:
-    parts = urlsplit(url)
-    return _proxy(parts.scheme, parts.netloc)
+    origin_ends = url.find("/", len("https://"))
+    return _proxy(url[:origin_ends])
 
 
 @cache
-def _proxy(scheme: str, netloc: str) -> str | None:
+def _proxy(origin: str) -> str | None:
     """Return the environment's proxy for a host. aiohttp would look it up in a thread, and for each request anew."""
-    return None if urllib.request.proxy_bypass(netloc) else urllib.request.getproxies().get(scheme)
+    parts = urlsplit(origin)
+    return None if urllib.request.proxy_bypass(parts.netloc) else urllib.request.getproxies().get(parts.scheme)

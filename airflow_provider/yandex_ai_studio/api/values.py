@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import pendulum
@@ -29,9 +30,14 @@ def items(value: Any) -> list[Any]:
 
 def time(value: Any) -> pendulum.DateTime | None:
     """Return an RFC 3339 time; None for what is none. No answer is lost for a time that can't be read."""
+    return _time(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=32_768)  # each question about an operation brings the same times again
+def _time(value: str) -> pendulum.DateTime | None:
     try:
         if value[10] != "T":
             return None
         return pendulum.from_timestamp(datetime.fromisoformat(value).timestamp())
-    except (LookupError, TypeError, ValueError, OverflowError):
+    except (LookupError, ValueError, OverflowError):
         return None

@@ -192,14 +192,23 @@ class YandexAIStudioHook(BaseHook):
                 return self.get_conn().send(call)
         return self.get_conn().send(last)
 
-    async def cancel_operation_async(self, operation_id: str, of: Api = "completion") -> Operation:
-        """Do the same as :meth:`cancel_operation`, from an event loop."""
+    async def cancel_if_running(self, operation_id: str, of: Api = "completion") -> bool:
+        """
+        Ask the service to cancel an operation, from an event loop, unless it is done already.
+
+        :return: Whether it was asked.
+        :raises RequestError: It refused.
+        """
         async with await self.get_async_conn() as client:
+            if (await client.send(api.read(client.settings.endpoints, of, operation_id))).done:
+                return False
             *others, last = api.cancel(client.settings.endpoints, of, operation_id)
             for call in others:
                 with suppress(BadRequest, NotFound):
-                    return await client.send(call)
-            return await client.send(last)
+                    await client.send(call)
+                    return True
+            await client.send(last)
+            return True
 
     def wait_for_operation(self, wait: Wait) -> End:
         """

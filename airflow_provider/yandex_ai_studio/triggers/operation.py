@@ -101,8 +101,11 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
             self.log.info("Operation %s goes on: its task will run again, and find it", self.operation_id)
             return
         try:
-            await YandexAIStudioHook(self.conn_id).cancel_operation_async(self.operation_id, self.api)
-            self.log.info("The task is over: asked the service to cancel operation %s", self.operation_id)
+            asked = await YandexAIStudioHook(self.conn_id).cancel_if_running(self.operation_id, self.api)
+            if asked:
+                self.log.info("The task is over: asked the service to cancel operation %s", self.operation_id)
+            else:
+                self.log.info("The task is over, and so is operation %s: nothing to cancel", self.operation_id)
         except RequestError as error:
             self.log.warning("The task is over. %s It may run to its end, and be billed.", error)
 
