@@ -46,7 +46,15 @@ def python(code: str, *arguments: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("dag_id", "generations"), [("submit_and_wait", 1), ("summarize_dependencies", 3)], ids=lambda value: str(value)
+    ("dag_id", "generations"),
+    [
+        ("submit_and_wait", 1),
+        ("summarize_dependencies", 3),
+        ("conversation", 2),
+        ("structured_output", 3),
+        ("background_response", 2),
+    ],
+    ids=str,
 )
 def test_an_example_dag_runs_as_it_is(dag_id: str, generations: int, tmp_path: Path) -> None:
     with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=0.5) as emulator:
@@ -64,6 +72,7 @@ def test_an_example_dag_runs_as_it_is(dag_id: str, generations: int, tmp_path: P
             "AIRFLOW_CONN_YANDEX_AI_STUDIO_DEFAULT": json.dumps(connection),
             "SUMMARIZE_DATABASE": str(tmp_path / "summaries.db"),
             "SUMMARIZE_PACKAGES": "3",
+            "FEEDBACK_DATABASE": str(tmp_path / "feedback.db"),
         }
         python("import airflow.__main__, sys; sys.argv[1:] = ['db', 'migrate']; airflow.__main__.main()", **environment)
         result = json.loads(python(RUN, str(DAGS), dag_id, **environment).removeprefix("RESULT "))

@@ -45,9 +45,10 @@ class LocalEmulator:
         """Stop it."""
         self._process.terminate()
         try:
-            self._process.wait(STOP_TIMEOUT)
+            self._process.communicate(timeout=STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.communicate()
 
     @property
     def connection(self) -> dict[str, Any]:

@@ -179,8 +179,8 @@ class Submission:
 
     def _settle_unknown(self, cause: str) -> None:
         story = (
-            f"The fate of a submission is unknown: {cause.rstrip('.')}. The service may have taken it, under an id that "
-            "nobody knows: up to one generation may have been billed without a use"
+            f"The fate of a submission is unknown: {cause.rstrip('.')}. The service may have taken it, under an id "
+            "that nobody knows: up to one generation may have been billed without a use"
         )
         if self._on_unknown == "fail":
             self._journal.forget()
