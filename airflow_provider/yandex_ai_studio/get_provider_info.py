@@ -72,11 +72,7 @@ def get_provider_info() -> dict[str, Any]:
                         type="number",
                         minimum=1,
                     ),
-                    "transport": _field(
-                        "Transport",
-                        "rest, or grpc with the extra [grpc]. Empty: rest.",
-                        enum=["rest", "grpc", None],
-                    ),
+                    "transport": _field("Transport", "rest or grpc; the latter needs the extra [grpc]. Empty: rest."),
                     "grpc_target": _field(
                         "gRPC target", "host:port, where the base URL is not the vendor's own. Empty: the vendor's."
                     ),
