@@ -124,15 +124,11 @@ class OperationPoller:
                 client = await self._connected(entry)
                 if client is None or self._budget is None:
                     continue
-                while len(self._asking) >= CONNECTIONS:
-                    await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
-                loop = asyncio.get_running_loop()
-                delay, size = self._budget.next_round(loop.time())
-                if delay > 0:
-                    await asyncio.sleep(delay)
-                free = CONNECTIONS - len(self._asking)
-                for each in (entry, *self._take_due(loop.time(), min(size, free) - 1)):
-                    task = loop.create_task(self._ask(client, each))
+                size = await self._places(self._budget)
+                batch = (entry, *self._take_due(size - 1))
+                self._budget.sent(asyncio.get_running_loop().time(), len(batch))
+                for each in batch:
+                    task = asyncio.create_task(self._ask(client, self._budget, each))
                     self._asking.add(task)
                     task.add_done_callback(self._asking.discard)
         finally:
@@ -142,8 +138,19 @@ class OperationPoller:
             if self._client is not None:
                 await self._client.close()
 
-    def _take_due(self, now: float, most: int) -> list[_Entry]:
+    async def _places(self, budget: schedule.RateBudget) -> int:
+        """Wait for the next round, and return how many requests it may hold."""
+        while True:
+            while len(self._asking) >= CONNECTIONS:
+                await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
+            delay, size = budget.next_round(asyncio.get_running_loop().time())
+            if size:
+                return min(size, CONNECTIONS - len(self._asking))
+            await asyncio.sleep(delay)
+
+    def _take_due(self, most: int) -> list[_Entry]:
         """Return further waits that are due."""
+        now = asyncio.get_running_loop().time()
         taken: list[_Entry] = []
         while self._due and len(taken) < most and self._due[0][0] <= now:
             entry = heapq.heappop(self._due)[2]
@@ -183,7 +190,7 @@ class OperationPoller:
             self._budget = self._budget or schedule.RateBudget(self._client.settings.polls_per_second)
         return self._client
 
-    async def _ask(self, client: AsyncClient, entry: _Entry) -> None:
+    async def _ask(self, client: AsyncClient, budget: schedule.RateBudget, entry: _Entry) -> None:
         seen: Operation | RequestError
         try:
             seen = await client.send(api.read(client.settings.endpoints, entry.wait.api, entry.wait.operation_id))
@@ -193,6 +200,8 @@ class OperationPoller:
         except Exception as error:
             entry.news.put_nowait(error)
             return
+        finally:
+            budget.answered(asyncio.get_running_loop().time())
         troubles = entry.wait.troubles
         decision = decide(entry.wait, seen, now=time.time(), random=random.random())
         if isinstance(decision, End):

@@ -6,6 +6,8 @@ The clock and the random source come in as arguments.
 
 from __future__ import annotations
 
+from collections import deque
+
 SHORTEST_DELAY = 1.0
 LONGEST_DELAY = 60.0
 """Seconds between two questions about one operation."""
@@ -13,11 +15,8 @@ LONGEST_DELAY = 60.0
 AGE_SHARE = 0.1
 """The delay between two questions, as a share of the operation's age."""
 
-ROUNDS = 4
+ROUNDS = 2
 """Into how many rounds the requests of a second are gathered: to wake up for each alone costs twice the CPU."""
-
-PACE = 1.05
-"""How much wider rounds are spread than the budget asks for: on their way requests bunch up a little."""
 
 SLOWEST_SHARE = 1 / 32
 """The share of the budget that is left after many answers with 429."""
@@ -60,9 +59,11 @@ def trouble_delay(troubles: int, *, random: float) -> float:
 
 class RateBudget:
     """
-    Gives out requests in rounds, so that no second holds more than the budget.
+    Gives out requests in rounds, so that the service never sees more in a second than the budget.
 
-    A 429 halves the rate for everyone; it recovers linearly.
+    A request takes a place, and the place comes back a second after its answer. The service has seen a request before
+    it answers it: whatever happens on the way, no second there can hold more requests than there are places. A 429
+    halves the rate for everyone; it recovers linearly.
 
     :param per_second: Requests a second.
     """
@@ -71,21 +72,42 @@ class RateBudget:
         self._full = per_second
         self._rate = per_second
         self._rate_at = 0.0
-        self._next = 0.0
         self._cut_at = float("-inf")
+        self._round_at = float("-inf")
+        self._under_way = 0
+        self._answered_at: deque[float] = deque()
 
     def next_round(self, now: float) -> tuple[float, int]:
         """
-        Take the next round. What is not used of it lapses.
+        Tell when and how many requests may be sent.
 
         :param now: Seconds on any clock that only goes forward.
-        :return: Seconds to wait before its requests may be sent, and how many may be sent then.
+        :return: No delay and a number of requests; or the seconds after which to ask again, and none.
         """
         rate = self.rate(now)
-        size = max(1, int(rate / ROUNDS))
-        start = max(now, self._next)
-        self._next = start + PACE / (rate // size if rate >= 1 else rate)
-        return start - now, size
+        rest = max(1.0, 1.0 / rate)
+        while self._answered_at and self._answered_at[0] + rest <= now:
+            self._answered_at.popleft()
+        if (delay := self._round_at + 1.0 / ROUNDS - now) > 0:
+            return delay, 0
+        places = max(1, int(rate))
+        size = max(1, places // ROUNDS)
+        lacking = size - (places - self._under_way - len(self._answered_at))
+        if lacking <= 0:
+            return 0.0, size
+        if lacking <= len(self._answered_at):
+            return self._answered_at[lacking - 1] + rest - now, 0
+        return 1.0 / ROUNDS, 0
+
+    def sent(self, now: float, requests: int) -> None:
+        """Note that a round was sent."""
+        self._round_at = now
+        self._under_way += requests
+
+    def answered(self, now: float) -> None:
+        """Note that a request was answered, or given up."""
+        self._under_way -= 1
+        self._answered_at.append(now)
 
     def rate(self, now: float) -> float:
         """Return the requests a second that are allowed now."""
