@@ -6,7 +6,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CONSTRAINTS := constraints-$(VERSION).txt
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: help demo up test test-unit test-system lint format constraints clean
+.PHONY: help demo up test test-unit test-system test-chaos bench lint format constraints clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,15 @@ test-unit: $(VENV)/dev  ## the tests that need no running Airflow
 test-system: $(VENV)/dev  ## the tests on a real Airflow
 	$(BIN)/python -m pytest -m system
 
+test-chaos: $(VENV)/dev  ## kill and break everything while 200 tasks generate, on PostgreSQL (6 minutes; CHAOS=--short for CI)
+	$(BIN)/python -m tools.chaos $(CHAOS)
+
+bench: $(VENV)/dev  ## what waiting costs, against the peers (an environment of its own; half an hour)
+	$(PYTHON) -m venv .bench/venv
+	.bench/venv/bin/python -m pip install -qq --disable-pip-version-check --editable . --group airflow \
+		--requirement benchmarks/requirements.txt
+	.bench/venv/bin/python -m benchmarks $(BENCH)
+
 lint: $(VENV)/dev  ## style, types and the floors of the house
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,7 +49,7 @@ constraints:  ## pin the newest versions that fit, for each Python that is suppo
 	for python in 3.11 3.12 3.13; do tools/constraints.sh $$python || exit 1; done
 
 clean:  ## remove what the other commands made
-	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .demo .bench .chaos .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/pip: $(CONSTRAINTS)
 	@echo "Setting up $(VENV) (Python $(VERSION)) ..."

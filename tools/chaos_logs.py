@@ -1,0 +1,78 @@
+"""What the logs of a chaos run say: the lines of each task, by attempt, and why attempts failed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_FILE = re.compile(
+    r"dag_id=(?P<dag_id>[^/]+)/run_id=[^/]+/task_id=(?P<task_id>[^/]+)/map_index=(?P<map_index>\d+)"
+    r"/attempt=(?P<attempt>\d+)\.log"
+)
+
+TaskKey = tuple[str, str, int]
+"""A mapped task instance: DAG id, task id, map index."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """
+    A line of a task's log, of its worker or its triggerer.
+
+    :param errors: The exceptions that it carries, the outermost last.
+    """
+
+    attempt: int
+    event: str
+    errors: tuple[str, ...] = ()
+
+
+def read_task_logs(folder: Path) -> dict[TaskKey, list[Line]]:
+    """Return the lines of all mapped tasks, in the order of their attempts."""
+    lines: dict[TaskKey, list[Line]] = {}
+    for path in sorted(folder.glob("dag_id=*/run_id=*/task_id=*/map_index=*/attempt=*.log*")):
+        if match := _FILE.match(str(path.relative_to(folder))):
+            key = match["dag_id"], match["task_id"], int(match["map_index"])
+            lines.setdefault(key, []).extend(_read(path, int(match["attempt"])))
+    return lines
+
+
+def _read(path: Path, attempt: int) -> Iterator[Line]:
+    for text in path.read_text(errors="replace").splitlines():
+        try:
+            entry: Mapping[str, Any] = json.loads(text)
+            event = str(entry["event"])
+        except (ValueError, KeyError, TypeError):
+            yield Line(attempt, text)  # cut off in the middle, or not of the log's own
+            continue
+        yield Line(attempt, event, tuple(error["exc_type"] for error in entry.get("error_detail") or ()))
+
+
+REPLACED = "Server indicated the task shouldn't be running anymore"
+SIGNAL = "Process terminated by signal"
+
+
+def reason_of(lines: list[Line], attempt: int, *, events: set[str]) -> str:
+    """
+    Say in a few words why an attempt failed.
+
+    :param lines: All lines of the job.
+    :param events: What Airflow's own event log says of this attempt.
+    """
+    mine = [line for line in lines if line.attempt == attempt]
+    errors = [line.errors[0] for line in mine if line.errors]
+    if any(REPLACED in line.event for line in mine):
+        return "ended by Airflow: the scheduler had given the task to another attempt"
+    if any(SIGNAL in line.event for line in mine):
+        return "killed, its supervisor saw it"
+    if errors:
+        return f"raised {errors[-1]}"
+    if "heartbeat timeout" in events:
+        return "killed with its supervisor, found by its missing heartbeat"
+    if "state mismatch" in events:
+        return "Airflow's resume race: it ran again before the scheduler saw its first part end"
+    return "reset by a new scheduler" if mine else "reset by a new scheduler, before it began"
