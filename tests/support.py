@@ -18,6 +18,7 @@ class TaskInstance:
     """What a task sees of its own task instance, with its XComs kept as values."""
 
     dag_id, task_id, run_id, map_index, try_number = "dag", "generate", "run", -1, 1
+    max_tries = 0
 
     def __init__(self) -> None:
         self.xcoms: dict[str, Any] = {}

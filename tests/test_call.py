@@ -135,7 +135,7 @@ def test_an_operation_that_failed_is_a_good_answer():
 def test_no_answer_says_whether_the_request_may_have_been_taken(arrived, fate):
     error = no_answer(SUBMIT, "the connection failed", arrived=arrived)
     assert (type(error), error.arrived, error.status) == (ServiceUnavailable, arrived, None)
-    assert "Could not submit the completion: the connection failed." in str(error)
+    assert "Could not submit the completion: the connection failed (asked llm.api.cloud.yandex.net)." in str(error)
     assert fate in str(error)
 
 

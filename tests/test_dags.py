@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,17 +48,17 @@ def python(code: str, *arguments: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("dag_id", "generations"),
+    ("dag_id", "generations", "loaded"),
     [
-        ("submit_and_wait", 1),
-        ("summarize_dependencies", 3),
-        ("conversation", 2),
-        ("structured_output", 3),
-        ("background_response", 2),
+        ("submit_and_wait", 1, {}),
+        ("summarize_dependencies", 3, {"summaries": "tokens > 0 and length(summary) > 10"}),
+        ("conversation", 2, {}),
+        ("structured_output", 3, {"feedback": "topic = 'delivery' and urgency = 1 and length(summary) > 10"}),
+        ("background_response", 2, {}),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_example_dag_runs_as_it_is(dag_id: str, generations: int, tmp_path: Path) -> None:
+def test_an_example_dag_runs_as_it_is(dag_id: str, generations: int, loaded: dict[str, str], tmp_path: Path) -> None:
     with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=0.5) as emulator:
         connection = {
             "conn_type": "yandex_ai_studio",
@@ -70,15 +72,20 @@ def test_an_example_dag_runs_as_it_is(dag_id: str, generations: int, tmp_path: P
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
             "AIRFLOW_CONN_YANDEX_AI_STUDIO_DEFAULT": json.dumps(connection),
-            "SUMMARIZE_DATABASE": str(tmp_path / "summaries.db"),
+            "SUMMARIZE_DATABASE": str(tmp_path / "loaded.db"),
             "SUMMARIZE_PACKAGES": "3",
-            "FEEDBACK_DATABASE": str(tmp_path / "feedback.db"),
+            "FEEDBACK_DATABASE": str(tmp_path / "loaded.db"),
         }
         python("import airflow.__main__, sys; sys.argv[1:] = ['db', 'migrate']; airflow.__main__.main()", **environment)
         result = json.loads(python(RUN, str(DAGS), dag_id, **environment).removeprefix("RESULT "))
         assert result["run"] == "success", result
         assert set(result["tasks"].values()) == {"success"}
         assert emulator.stats()["submissions"] == generations
+        assert not [asked for asked in emulator.operations() if "{{" in asked["prompt_head"]]
+    for table, condition in loaded.items():
+        with closing(sqlite3.connect(tmp_path / "loaded.db")) as database:
+            rows = database.execute(f"select count(*), count(*) filter (where {condition}) from {table}").fetchone()
+        assert rows == (generations, generations)
 
 
 def test_a_dag_file_loads_no_more_libraries_than_airflow_itself() -> None:

@@ -93,6 +93,16 @@ def test_a_failed_operation_fails_the_sensor_or_skips_it(
         sensor(soft_fail=True).resume_execution("execute_complete", {"event": event}, context)
 
 
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_failure_that_the_worker_sees_is_softened_and_told(
+    sensor: MakeSensor, context: Context, emulator: Emulator, capsys: pytest.CaptureFixture[str], deferrable: bool
+) -> None:
+    emulator.fault("operations.get", "operation_error", code=13, message="exploded", times=None)
+    with pytest.raises(AirflowSkipException, match="exploded"):
+        sensor(soft_fail=True, deferrable=deferrable).execute(context)
+    assert "exploded" in capsys.readouterr().out
+
+
 def test_a_timeout_is_a_sensor_s_timeout(sensor: MakeSensor, context: Context, operation_id: str) -> None:
     event = {"operation_id": operation_id, "outcome": "timeout"}
     with pytest.raises(AirflowSensorTimeout, match=operation_id):

@@ -24,7 +24,9 @@ def operation(hook: YandexAIStudioHook) -> str:
 
 
 def trigger(operation_id: str, **fields: Any) -> YandexAIStudioOperationTrigger:
-    return YandexAIStudioOperationTrigger(operation_id, submitted_at=time.time() - 5, **fields)
+    made = YandexAIStudioOperationTrigger(operation_id, submitted_at=time.time() - 5, **fields)
+    made.resume_after = 0.0
+    return made
 
 
 async def events_of(trigger: YandexAIStudioOperationTrigger) -> list[TriggerEvent]:
@@ -108,6 +110,19 @@ async def test_a_failure_always_resumes_on_the_worker(
     waiting.task_instance = ti  # type: ignore[assignment]
     (event,) = await events_of(waiting)
     assert said(event) == (operation_id, "ended")
+
+
+async def test_a_task_that_resumes_stays_deferred_until_the_scheduler_has_seen_its_worker_go(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance
+) -> None:
+    operation_id = operation(hook)
+    emulator.advance(3600)
+    waiting = trigger(operation_id)
+    waiting.task_instance = ti  # type: ignore[assignment]
+    waiting.resume_after = 0.5
+    began = time.time()
+    assert said((await events_of(waiting))[0]) == (operation_id, "ended")
+    assert time.time() - began >= 0.5
 
 
 async def test_a_connection_that_is_wrong_resumes_on_the_worker_which_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

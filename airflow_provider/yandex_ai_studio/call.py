@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
@@ -136,7 +137,8 @@ def no_answer(call: Call[Any], cause: str, *, arrived: bool) -> ServiceUnavailab
     fate = ""
     if call.billed:
         fate = " It may have been taken all the same." if arrived else " It did not reach the service."
-    return ServiceUnavailable(f"Could not {call.aim}: {cause}.{fate}", arrived=arrived)
+    host = urlsplit(call.url).netloc
+    return ServiceUnavailable(f"Could not {call.aim}: {cause} (asked {host}).{fate}", arrived=arrived)
 
 
 def _decoded(body: bytes) -> Any:

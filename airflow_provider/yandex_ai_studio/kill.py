@@ -44,3 +44,8 @@ def look_whether_abandoned(ti: TaskInstanceKey) -> bool:
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
     )
     return is_abandoned(states, ti)
+
+
+def is_last_attempt(ti: Any) -> bool:
+    """Tell whether Airflow will not retry a task that fails now."""
+    return bool(ti.max_tries == 0 or ti.try_number > ti.max_tries)

@@ -108,11 +108,11 @@ class Submission:
             self._log.info("Found an earlier submission of this task: %s (%s)", record.operation_id, step.value)
         if record is not None and step is Step.LOOK and (submitted := self._look(record)):
             return submitted
+        self._before()
         if record is not None and step is Step.REPLACE:
             self._cancel(record)
         if record is not None and step is Step.SETTLE_UNKNOWN:
             self._settle_unknown(f"an earlier attempt began it at {_utc(record.submitted_at)} and was cut off")
-        self._before()
         return self._submit()
 
     def _look(self, record: Record) -> Submitted | None:

@@ -254,7 +254,7 @@ class YandexAIStudioHook(BaseHook):
         """
         try:
             request = self.completion_request(prompt="ping")
-            count = self.count_tokens(request)
+            count = self.get_conn().send_once(api.count_tokens(self.settings.endpoints, request))
         except YandexAIStudioError as error:
             return False, str(error)
         return True, f"The service answers, and the model {request.model_uri} is open to this account ({count} tokens)."

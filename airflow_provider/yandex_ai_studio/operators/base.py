@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider.yandex_ai_studio.checks import wrong
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, InvalidOutput, RequestError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.journal import Journal
-from airflow_provider.yandex_ai_studio.kill import TaskInstanceKey, look_whether_abandoned
+from airflow_provider.yandex_ai_studio.kill import TaskInstanceKey, is_last_attempt, look_whether_abandoned
 from airflow_provider.yandex_ai_studio.outcome import invalid
 from airflow_provider.yandex_ai_studio.resume import (
     Wakeup,
@@ -152,7 +154,8 @@ class OperationOperator(BaseOperator):
         if not self.cancel_on_kill or self._kill_target is None:
             return
         ti, operation_id = self._kill_target
-        if not look_whether_abandoned(ti):
+        timed_out = isinstance(sys.exception(), AirflowTaskTimeout)
+        if not look_whether_abandoned(ti) and not (timed_out and is_last_attempt(ti)):
             self.log.info("Operation %s goes on: its task will run again, and find it", operation_id)
             return
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowSensorTimeout
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
@@ -16,6 +17,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     OperationTimeout,
     RateLimited,
     ServiceUnavailable,
+    YandexAIStudioError,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.outcome import expired
@@ -112,9 +114,13 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Take the answer if it is there; else defer, or poke."""
-        _check(self.operation_id)
-        if not self.deferrable:
-            return super().execute(context)
+        with self._softened():
+            _check(self.operation_id)
+            if not self.deferrable:
+                return super().execute(context)
+            return self._execute_deferrable(context)
+
+    def _execute_deferrable(self, context: Context) -> str:
         operation = self._look()
         if operation and (operation.done or operation.error):
             return take_answer(context["ti"], operation, self.log).text
@@ -132,15 +138,27 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Take the answer, once the trigger has said that the operation ended."""
-        wakeup = Wakeup.of(event)
-        _check(wakeup.wait.operation_id)
-        operation = last_look(self.hook, wakeup, self.log)
-        if operation is None:
-            self._defer(wakeup.wait)
+        with self._softened():
+            wakeup = Wakeup.of(event)
+            _check(wakeup.wait.operation_id)
+            operation = last_look(self.hook, wakeup, self.log)
+            if operation is None:
+                self._defer(wakeup.wait)
+            try:
+                return take_answer(context["ti"], operation, self.log).text
+            except OperationTimeout as error:
+                raise AirflowSensorTimeout(str(error)) from error
+
+    @contextmanager
+    def _softened(self) -> Iterator[None]:
+        """Skip instead of failing where that is asked for, on whatever way the failure comes; and say why."""
         try:
-            return take_answer(context["ti"], operation, self.log).text
-        except OperationTimeout as error:
-            raise AirflowSensorTimeout(str(error)) from error
+            yield
+        except (YandexAIStudioError, AirflowSensorTimeout) as error:
+            if not (self.soft_fail or self.never_fail):
+                raise
+            self.log.warning("%s", error)
+            raise AirflowSkipException(f"Skipping, because of soft_fail or never_fail: {error}") from error
 
     def _look(self) -> Operation | None:
         """Read the operation; None when the service gives no answer for now."""

@@ -37,6 +37,9 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
     :param api: The API that the operation belongs to.
     """
 
+    resume_after = 5.0
+    """Seconds that a task stays deferred at least, if it is to resume on a worker."""
+
     fields = ("operation_id", "conn_id", "submitted_at", "deadline", "end_from_trigger", "cancel_on_kill", "api")
 
     def __init__(
@@ -75,6 +78,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
             end = await self._end(wait)
         except Exception as error:
             self.log.warning("Operation %s can't be asked about: %s", self.operation_id, error)
+            await self._hold_back(started)
             yield _event(wait, "refused")
             return
         self.log.info(
@@ -91,6 +95,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
             await _push(ti, answer, self.operation_id)
             yield TaskSuccessEvent()
         else:
+            await self._hold_back(started)
             yield _event(wait, end.outcome)
 
     async def on_kill(self) -> None:
@@ -108,6 +113,11 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
                 self.log.info("The task is over, and so is operation %s: nothing to cancel", self.operation_id)
         except RequestError as error:
             self.log.warning("The task is over. %s It may run to its end, and be billed.", error)
+
+    async def _hold_back(self, started: float) -> None:
+        """Give the scheduler time to see that the worker is gone: else it may fail a task that resumes at once."""
+        if self.task_instance is not None:  # dag.test() has none, and no scheduler
+            await asyncio.sleep(max(0.0, started + self.resume_after - time.time()))
 
     def _deadline(self) -> float | None:
         """Return when to stop; where the task started here, it follows from the time that Airflow allows."""

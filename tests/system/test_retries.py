@@ -1,0 +1,112 @@
+"""Another attempt of a task pays again only where the first one came to nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from system.plans import PLANS
+from system.scene import Run, Service
+from tools.local_emulator import LocalEmulator
+
+pytestmark = pytest.mark.system
+
+BEGIN = (
+    "execution_timeout",
+    "failed_operation",
+    "fails_before_it_defers",
+    "lost_answer",
+    "lost_answer_is_final",
+    "clear_succeeded",
+    "clear_deferred",
+)
+
+
+def test_a_retry_finds_the_operation_of_an_attempt_that_ran_out_of_time(
+    runs: dict[str, Run], services: dict[str, Service]
+) -> None:
+    run, service = runs["execution_timeout"], services["execution_timeout"]
+    run.until("generate", "running", tries=2)
+    service.finish()
+    assert run.wait() == "success"
+    assert run.tries("generate") >= 2
+    assert service.submissions == 1
+    assert service.cancellations == 0
+    operation_id = run.xcom("generate", "operation_id")
+    run.log_says("generate", f"Submitted: operation {operation_id}", "AirflowTaskTimeout")
+    run.log_says("generate", f"Found an earlier submission of this task: {operation_id}", tries=run.tries("generate"))
+
+
+def test_a_retry_submits_anew_what_failed(runs: dict[str, Run], services: dict[str, Service]) -> None:
+    run, service = runs["failed_operation"], services["failed_operation"]
+    run.until_settled("generate")
+    service.finish()
+    run.until_settled("generate", tries=2)
+    assert service.states == ["failed", "running"]
+    service.finish()
+    assert run.wait() == "success"
+    assert run.tries("generate") == 2
+    failed, succeeded = (operation["id"] for operation in service.emulator.operations())
+    assert run.xcom("generate", "operation_id") == succeeded
+    run.log_says("generate", "OperationFailed", f"Operation {failed} failed: doomed (code 13)")
+    run.log_says("generate", f"Found an earlier submission of this task: {failed}", tries=2)
+
+
+def test_a_retry_finds_what_was_submitted_before_the_task_could_defer(
+    runs: dict[str, Run], services: dict[str, Service]
+) -> None:
+    run, service = runs["fails_before_it_defers"], services["fails_before_it_defers"]
+    run.until("generate", "deferred", tries=2)
+    service.finish()
+    assert run.wait() == "success"
+    assert run.tries("generate") == 2
+    assert service.submissions == 1
+    operation_id = run.xcom("generate", "operation_id")
+    run.log_says("generate", f"Submitted: operation {operation_id}", "the first attempt ends here")
+    run.log_says("generate", f"Found an earlier submission of this task: {operation_id}", tries=2)
+    assert run.xcom("generate") == service.text(operation_id)
+
+
+def test_a_cleared_success_takes_the_answer_that_is_paid_for(runs: dict[str, Run], service: LocalEmulator) -> None:
+    run = runs["clear_succeeded"]
+    assert run.wait() == "success"
+    text, operation_id = run.xcom("generate"), run.xcom("generate", "operation_id")
+    run.clear("generate")
+    run.until("generate", "success", tries=2)
+    assert run.wait() == "success"
+    assert (run.xcom("generate"), run.xcom("generate", "operation_id")) == (text, operation_id)
+    submitted = [op["id"] for op in service.operations() if op["prompt_head"] == PLANS["clear_succeeded"].prompt]
+    assert submitted == [operation_id]
+    assert run.deferrals("generate") == 1  # the second attempt had nothing to wait for
+
+
+def test_a_cleared_wait_is_taken_up_again(runs: dict[str, Run], services: dict[str, Service]) -> None:
+    run, service = runs["clear_deferred"], services["clear_deferred"]
+    run.until("generate", "deferred")
+    run.clear("generate")
+    run.until("generate", "deferred", tries=2)
+    run.log_says("generate", "goes on: its task will run again, and find it")
+    assert service.states == ["running"]
+    service.finish()
+    assert run.wait() == "success"
+    assert run.tries("generate") == 2
+    assert (service.submissions, service.cancellations) == (1, 0)
+    assert run.xcom("generate") == service.text(run.xcom("generate", "operation_id"))
+
+
+def test_a_lost_answer_is_submitted_anew_and_accounted_for(runs: dict[str, Run], services: dict[str, Service]) -> None:
+    run, service = runs["lost_answer"], services["lost_answer"]
+    run.until("generate", "deferred")
+    service.finish()
+    assert run.wait() == "success"
+    assert run.tries("generate") == 1
+    assert service.states == ["succeeded", "succeeded"]
+    assert run.xcom("generate", "operation_id") == service.emulator.operations()[1]["id"]
+    run.log_says("generate", "up to one generation may have been billed without a use", "Submitting anew")
+
+
+def test_a_lost_answer_ends_a_task_that_must_not_pay_twice(runs: dict[str, Run], services: dict[str, Service]) -> None:
+    run = runs["lost_answer_is_final"]
+    assert run.wait() == "failed"
+    assert run.tries("generate") == 1
+    assert services["lost_answer_is_final"].submissions == 1
+    run.log_says("generate", "SubmissionUnknown", "It was not submitted again")
