@@ -43,32 +43,12 @@ def complete(endpoints: Endpoints, request: CompletionRequest) -> Call[Generatio
 
     .. seealso:: https://yandex.cloud/en/docs/foundation-models/text-generation/api-ref/TextGeneration/completion
     """
-    body = _completion_body(request)
-    return Call(
-        aim="complete the prompt",
-        method="POST",
-        url=f"{endpoints.llm}/foundationModels/v1/completion",
-        body=body,
-        parse=_completed,
-        billed=True,
-        timeout=COMPLETION_TIMEOUT,
-        rpc=Rpc(TEXT_GENERATION, "Completion", body, streams=True),
-    )
+    return _completion("complete the prompt", endpoints, _completion_body(request))
 
 
 def stream_completion(endpoints: Endpoints, request: CompletionRequest) -> Call[Generation]:
     """Generate a text while the caller reads along: each line of the answer holds all of the text that there is."""
-    body = _completion_body(request, stream=True)
-    return Call(
-        aim="stream the completion",
-        method="POST",
-        url=f"{endpoints.llm}/foundationModels/v1/completion",
-        body=body,
-        parse=_completed,
-        billed=True,
-        timeout=COMPLETION_TIMEOUT,
-        rpc=Rpc(TEXT_GENERATION, "Completion", body, streams=True),
-    )
+    return _completion("stream the completion", endpoints, _completion_body(request, stream=True))
 
 
 def get_operation(endpoints: Endpoints, operation_id: str) -> Call[Operation]:
@@ -103,6 +83,19 @@ def count_tokens(endpoints: Endpoints, request: CompletionRequest) -> Call[int]:
         body=body,
         parse=lambda data: len(values.items(data["tokens"])),
         rpc=Rpc(TOKENIZER, "TokenizeCompletion", body),
+    )
+
+
+def _completion(aim: str, endpoints: Endpoints, body: dict[str, Any]) -> Call[Generation]:
+    return Call(
+        aim=aim,
+        method="POST",
+        url=f"{endpoints.llm}/foundationModels/v1/completion",
+        body=body,
+        parse=_completed,
+        billed=True,
+        timeout=COMPLETION_TIMEOUT,
+        rpc=Rpc(TEXT_GENERATION, "Completion", body, streams=True),
     )
 
 
