@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
@@ -19,6 +19,7 @@ class TaskInstance:
 
     dag_id, task_id, run_id, map_index, try_number = "dag", "generate", "run", -1, 1
     max_tries = 0
+    start_date: datetime | None = None
 
     def __init__(self) -> None:
         self.xcoms: dict[str, Any] = {}

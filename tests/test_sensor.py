@@ -116,6 +116,19 @@ def test_an_unknown_operation_is_told_from_one_that_runs(sensor: MakeSensor, con
         sensor(operation_id="d7qneverwas").execute(context)
 
 
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_an_operation_that_is_too_fresh_to_be_seen_is_waited_for(
+    sensor: MakeSensor, context: Context, ti: TaskInstance, clock: SteppedTime, emulator: Emulator, deferrable: bool
+) -> None:
+    ti.start_date = datetime.fromtimestamp(clock.now - 2, UTC)
+    emulator.fault("operations.get", "status", status=404, times=1)
+    if deferrable:
+        with pytest.raises(TaskDeferred):
+            sensor().execute(context)
+    else:
+        assert not sensor(deferrable=False).poke(context)
+
+
 @pytest.mark.parametrize("wrong", [None, "", "  ", 5])
 def test_what_is_no_id_is_refused_before_anything_is_sent(
     sensor: MakeSensor, context: Context, emulator: Emulator, wrong: Any

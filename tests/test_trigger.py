@@ -100,6 +100,21 @@ async def test_a_final_answer_ends_the_task_with_the_xcoms_of_a_worker(
     }
 
 
+async def test_xcoms_that_can_t_be_written_here_are_left_to_a_worker(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def aset(**what: Any) -> None:
+        raise ConnectionError("the API server is down")
+
+    monkeypatch.setattr(XCom, "aset", aset)
+    operation_id = operation(hook)
+    emulator.advance(3600)
+    waiting = trigger(operation_id, end_from_trigger=True)
+    waiting.task_instance = ti  # type: ignore[assignment]
+    (event,) = await events_of(waiting)
+    assert said(event) == (operation_id, "ended")
+
+
 @pytest.mark.parametrize("kind", ["operation_error", "operation_empty", "early_error"])
 async def test_a_failure_always_resumes_on_the_worker(
     hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, kind: str

@@ -30,7 +30,7 @@ from airflow_provider.yandex_ai_studio.resume import (
     take_answer,
 )
 from airflow_provider.yandex_ai_studio.sensors.start import template_for_the_triggerer
-from airflow_provider.yandex_ai_studio.waiting import Wait
+from airflow_provider.yandex_ai_studio.waiting import NOT_FOUND_GRACE, Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -121,7 +121,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             return self._execute_deferrable(context)
 
     def _execute_deferrable(self, context: Context) -> str:
-        operation = self._look()
+        operation = self._look(context)
         if operation and (operation.done or operation.error):
             return take_answer(context["ti"], operation, self.log).text
         now = self.hook.clock()
@@ -131,7 +131,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once, from a worker."""
-        operation = self._look()
+        operation = self._look(context)
         if operation is None or not (operation.done or operation.error):
             return False
         return PokeReturnValue(is_done=True, xcom_value=take_answer(context["ti"], operation, self.log).text)
@@ -160,11 +160,15 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             self.log.warning("%s", error)
             raise AirflowSkipException(f"Skipping, because of soft_fail or never_fail: {error}") from error
 
-    def _look(self) -> Operation | None:
-        """Read the operation; None when the service gives no answer for now."""
+    def _look(self, context: Context) -> Operation | None:
+        """Read the operation; None when the service gives no answer for now, or may not show it yet."""
         try:
             return self.hook.get_operation(self.operation_id, self.api, repeat=False)
         except NotFound as error:
+            started = context["ti"].start_date
+            if started and self.hook.clock() - started.timestamp() < NOT_FOUND_GRACE:
+                self.log.warning("%s It may be too fresh to be seen: the wait goes on.", error)
+                return None
             raise expired(self.operation_id, self.api, error) from error
         except (RateLimited, ServiceUnavailable) as error:
             self.log.warning("%s The wait goes on.", error)

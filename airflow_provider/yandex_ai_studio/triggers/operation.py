@@ -92,11 +92,14 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         ti = self.task_instance  # dag.test() has none: there, every task resumes
         if self.end_from_trigger and ti is not None and answer is not None and answer.status == "final":
             self.log.info(story_of(answer, self.operation_id))
-            await _push(ti, answer, self.operation_id)
-            yield TaskSuccessEvent()
-        else:
-            await self._hold_back(started)
-            yield _event(wait, end.outcome)
+            try:
+                await _push(ti, answer, self.operation_id)
+                yield TaskSuccessEvent()
+                return
+            except Exception as error:
+                self.log.warning("The XComs can't be written here (%s); a worker will do it", error)
+        await self._hold_back(started)
+        yield _event(wait, end.outcome)
 
     async def on_kill(self) -> None:
         """Cancel the operation, if nobody will come for it."""
