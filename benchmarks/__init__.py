@@ -1,0 +1,1 @@
+"""What waiting costs: this package against its peers, and in a real Airflow. Run with ``python -m benchmarks``."""
