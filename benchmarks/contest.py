@@ -2,18 +2,19 @@
 One contestant and one run, in a process of its own: ``python -m benchmarks.contest``, with the order on standard input.
 
 What is measured begins after everything is imported and one job was waited for, so that what a library sets up once
-does not count. A watchdog sleeps for short whiles on the same event loop, and notes how late it wakes; its own CPU
-time is measured alone first, and taken off.
+does not count. For the same reason the objects that exist by then are frozen: else the garbage collector would walk
+through all of Airflow now and then, at whoever's expense. The waits are begun as the triggerer begins its triggers: one
+by one, with a turn of the event loop between.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import json
 import os
 import resource
+import selectors
 import subprocess
 import sys
 import time
@@ -23,12 +24,6 @@ from pathlib import Path
 from benchmarks.contestants import CONTESTANTS, Contestant
 from benchmarks.quiet import silence
 from benchmarks.service import Desk, Job, OpenRun, Order, Traffic
-
-NAP = 0.02
-"""Seconds that the watchdog sleeps."""
-
-IDLE_SECONDS = 3.0
-"""Seconds in which the watchdog is measured alone."""
 
 MEBIBYTE = 1024 * 1024
 
@@ -40,9 +35,9 @@ class Result:
 
     :param ended: How many jobs were seen to end.
     :param seconds: Wall time.
-    :param cpu_seconds: CPU time of the process, all threads, without the watchdog's.
+    :param cpu_seconds: CPU time of the process, all threads.
     :param memory_mb: What the resident memory grew by, at its peak.
-    :param longest_block: The longest time in seconds that the event loop did not get around to the watchdog.
+    :param longest_block: The longest time in seconds that something had to wait for its turn on the event loop.
     :param lengths: The seconds that each job took.
     :param delays: The seconds from the end of each job to its event.
     """
@@ -52,7 +47,6 @@ class Result:
     ended: int
     seconds: float
     cpu_seconds: float
-    watchdog_cpu_seconds: float
     memory_mb: float
     longest_block: float
     lengths: list[float]
@@ -60,48 +54,50 @@ class Result:
     traffic: Traffic
 
 
-class Watchdog:
-    """Notes how late it wakes."""
+class Watchdog(selectors.DefaultSelector):
+    """
+    Sees how long the turns of an event loop take, and how late it wakes.
+
+    It is what the loop sleeps in anyway, so that watching wakes nobody up, and costs two looks at the clock per turn.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self.longest = 0.0
+        self._due = float("inf")
 
-    async def watch(self) -> None:
-        """Sleep and wake, until cancelled."""
-        while True:
-            began = time.perf_counter()
-            await asyncio.sleep(NAP)
-            self.longest = max(self.longest, time.perf_counter() - began - NAP)
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for something to do; note how long the last turn kept everything else waiting."""
+        now = time.perf_counter()
+        self.longest = max(self.longest, now - self._due)
+        events = super().select(timeout)
+        woke = time.perf_counter()
+        self._due = woke if timeout is None else min(woke, now + max(0.0, timeout))
+        return events
 
 
-async def watched(contestant: Contestant, run: OpenRun, limit: float) -> tuple[list[float], float]:
-    """Wait for all jobs at once; return when each was seen to end, and the longest block of the event loop."""
+async def all_seen(contestant: Contestant, run: OpenRun, limit: float) -> list[float]:
+    """Wait for all jobs at once, and return when each was seen to end."""
 
     async def one(job: Job) -> float:
         await asyncio.sleep(max(0.0, job.begins_at - time.time()))
         await contestant.wait(job)
         return time.time()
 
+    async with asyncio.timeout(limit), contestant.at(run):
+        waits = []
+        for job in run.jobs:
+            waits.append(asyncio.create_task(one(job)))
+            await asyncio.sleep(0)
+        return await asyncio.gather(*waits)
+
+
+def watched(contestant: Contestant, run: OpenRun, limit: float) -> tuple[list[float], float]:
+    """Wait for all jobs; return when each was seen to end, and the longest block of the event loop."""
     watchdog = Watchdog()
-    watching = asyncio.create_task(watchdog.watch())
-    try:
-        async with asyncio.timeout(limit), contestant.at(run):
-            seen = await asyncio.gather(*map(one, run.jobs))
-    finally:
-        watching.cancel()
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(watchdog)) as runner:
+        seen = runner.run(all_seen(contestant, run, limit))
     return seen, watchdog.longest
-
-
-def watchdog_share() -> float:
-    """Return the CPU time that the watchdog takes in a second."""
-
-    async def alone() -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(Watchdog().watch(), IDLE_SECONDS)
-
-    began = time.process_time()
-    asyncio.run(alone())
-    return (time.process_time() - began) / IDLE_SECONDS
 
 
 def resident_bytes() -> int:
@@ -120,23 +116,22 @@ def measure(name: str, order: Order, desk: Desk, limit: float) -> Result:
     silence()
     first = desk.open(Order(order.service, 1, 0.0, 0.0))
     os.environ.update(contestant.environment(first))
-    asyncio.run(watched(contestant, first, limit))
+    watched(contestant, first, limit)
     desk.close(first)
-    share = watchdog_share()
     run = desk.open(order)
     os.environ.update(contestant.environment(run))
     gc.collect()
+    gc.freeze()
     memory = resident_bytes()
     began, cpu = time.perf_counter(), time.process_time()
-    seen, longest = asyncio.run(watched(contestant, run, limit))
+    seen, longest = watched(contestant, run, limit)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     return Result(
         name=name,
         order=order,
         ended=len(seen),
         seconds=seconds,
-        cpu_seconds=cpu - share * seconds,
-        watchdog_cpu_seconds=share * seconds,
+        cpu_seconds=cpu,
         memory_mb=(peak_bytes() - memory) / MEBIBYTE,
         longest_block=longest,
         lengths=[job.ends_at - job.begins_at for job in run.jobs],

@@ -13,8 +13,8 @@ from benchmarks.service import Order, local_server
 OURS, BARE = "this package", "bare aiohttp"
 PEERS = ("openai provider", "anthropic provider")
 
-SECONDS = (60.0, 90.0)
-"""How long a job takes."""
+SECONDS = (30.0, 40.0)
+"""The least and the longest time of a job."""
 
 LIMIT = 1200.0
 """Seconds that one contestant may take."""
@@ -41,7 +41,7 @@ class Sizes:
     arrival: float = 60.0
 
 
-QUICK = Sizes(waits=200, seconds=(15.0, 25.0), detected=40, detected_seconds=(5.0, 30.0), arrival=30.0)
+QUICK = Sizes(waits=200, seconds=(10.0, 15.0), detected=40, detected_seconds=(5.0, 30.0), arrival=30.0)
 
 
 def run(runs: int, sizes: Sizes, say: Callable[[str], None]) -> Part:
