@@ -108,6 +108,34 @@ async def test_the_last_one_out_closes_the_poller(
     await until(lambda: emulator.stats()["connections"]["open"] <= 1)  # that of the hook itself
 
 
+async def test_a_wait_that_begins_while_the_last_one_leaves_is_not_lost(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    closing, may_close = asyncio.Event(), asyncio.Event()
+
+    class SlowToClose(AsyncClient):
+        async def close(self) -> None:
+            closing.set()
+            await may_close.wait()
+            await super().close()
+
+    async def connect() -> AsyncClient:
+        return SlowToClose(connector.settings)
+
+    async def wait_for(operation_id: str) -> list[object]:
+        return [news async for news in poller.watch(CONN_ID, Wait(operation_id, time.time() - 5), connect)]
+
+    first, second = submit(hook, 2)
+    emulator.advance(3600)
+    leaving = asyncio.create_task(wait_for(first))
+    await closing.wait()
+    joining = asyncio.create_task(wait_for(second))
+    await until(lambda: reads(emulator) == 2)
+    may_close.set()
+    for news in await asyncio.gather(leaving, joining):
+        assert isinstance(news[-1], End)
+
+
 async def test_a_cancelled_wait_leaves_the_others_alone(
     hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
 ) -> None:

@@ -76,7 +76,8 @@ class OperationPoller:
         self._budget: schedule.RateBudget | None = None
         self._due: list[tuple[float, int, _Entry]] = []
         self._number = itertools.count()
-        self._listeners = 0
+        self._entries: set[_Entry] = set()
+        self.closing = False
         self._wake = asyncio.Event()
         self._asking: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
@@ -84,7 +85,7 @@ class OperationPoller:
     @property
     def idle(self) -> bool:
         """Whether nobody waits any more."""
-        return not self._listeners
+        return not self._entries
 
     async def watch(self, wait: Wait) -> AsyncIterator[Trouble | Recovered | End]:
         """
@@ -93,7 +94,7 @@ class OperationPoller:
         :return: What happens meanwhile; the last item is the :class:`~...waiting.End`.
         """
         entry = _Entry(wait)
-        self._listeners += 1
+        self._entries.add(entry)
         self._ask_later(entry, schedule.first_delay(time.time() - wait.submitted_at))
         if self._runner is None:
             # A context of its own: else all it logs would land in the log of the task that came first.
@@ -108,9 +109,10 @@ class OperationPoller:
                     return
         finally:
             entry.listening = False
-            self._listeners -= 1
+            self._entries.discard(entry)
             self._wake.set()
             if self.idle:
+                self.closing = True  # from here on nobody may join: the runner is on its way out
                 await asyncio.wait({self._runner})
 
     def _ask_later(self, entry: _Entry, delay: float) -> None:
@@ -131,6 +133,10 @@ class OperationPoller:
                     task = asyncio.create_task(self._ask(client, self._budget, each))
                     self._asking.add(task)
                     task.add_done_callback(self._asking.discard)
+        except Exception as error:
+            for entry in self._entries:
+                entry.news.put_nowait(error)
+            raise
         finally:
             for task in self._asking:
                 task.cancel()
@@ -248,7 +254,9 @@ async def watch(conn_id: str, wait: Wait, connect: Connect) -> AsyncIterator[Tro
     :param connect: Looks it up; called once for all.
     """
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
-    poller = pollers.setdefault(conn_id, OperationPoller(connect))
+    poller = pollers.get(conn_id)
+    if poller is None or poller.closing:
+        poller = pollers[conn_id] = OperationPoller(connect)
     try:
         async for news in poller.watch(wait):
             yield news
