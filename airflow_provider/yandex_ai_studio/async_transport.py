@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from airflow_provider.yandex_ai_studio import sending
 from airflow_provider.yandex_ai_studio.call import Answer, Call, no_answer
@@ -33,7 +34,9 @@ class AsyncClient:
         self.settings = settings
         self._tokens = TokenCache(settings.credential, settings.endpoints)
         self._token_lock = asyncio.Lock()
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS))
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS), cookie_jar=aiohttp.DummyCookieJar()
+        )
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -67,23 +70,27 @@ class AsyncClient:
 
     async def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
         request = sending.http_request(call, authorization, self.settings)
-        timeout = aiohttp.ClientTimeout(total=request.timeout, sock_connect=sending.CONNECT_TIMEOUT)
         try:
             async with self._session.request(
                 request.method,
-                request.url,
+                URL(request.url, encoded=True),
                 data=request.body,
                 headers=request.headers,
-                timeout=timeout,
+                timeout=_timeout(request.timeout),
                 proxy=_proxy_of(request.url),
                 allow_redirects=False,
             ) as response:
-                return sending.answer(response.status, await response.read(), response.headers)
+                return Answer(response.status, await response.read(), response.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             late = isinstance(error, TimeoutError)
             cause = sending.NO_ANSWER_IN_TIME if late else f"the connection failed ({type(error).__name__})"
             arrived = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             raise no_answer(call, cause, arrived=arrived) from error
+
+
+@cache
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=sending.CONNECT_TIMEOUT)
 
 
 def _proxy_of(url: str) -> str | None:

@@ -75,7 +75,7 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for a call. The names of ``headers`` are in lower case."""
+    """What came back for a call. ``headers`` are asked for in lower case."""
 
     status: int
     body: bytes

@@ -147,12 +147,13 @@ class OperationPoller:
     async def _places(self, budget: schedule.RateBudget) -> int:
         """Wait for the next round, and return how many requests it may hold."""
         while True:
-            while len(self._asking) >= CONNECTIONS:
-                await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
             delay, size = budget.next_round(asyncio.get_running_loop().time())
-            if size:
-                return min(size, CONNECTIONS - len(self._asking))
-            await asyncio.sleep(delay)
+            if delay:
+                await asyncio.sleep(delay)
+            elif free := CONNECTIONS - len(self._asking):
+                return min(size, free)
+            else:
+                await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
 
     def _take_due(self, most: int) -> list[_Entry]:
         """Return further waits that are due."""

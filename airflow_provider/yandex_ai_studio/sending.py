@@ -46,11 +46,6 @@ def http_request(call: Call[Any], authorization: str | None, settings: Settings)
     return HttpRequest(call.method, call.url, headers, body, settings.timeout or call.timeout)
 
 
-def answer(status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """Return what came back, whatever library brought it."""
-    return Answer(status, body, {name.lower(): value for name, value in headers.items()})
-
-
 def read(call: Call[T], answer: Answer, tokens: TokenCache) -> T:
     """
     Return what the call asked for.

@@ -81,7 +81,7 @@ class Client:
         with self._repeat(call, lambda: self._open(call)) as response, _failures_of(call):
             for line in response.iter_lines(chunk_size=None):
                 if line:
-                    yield sending.read(call, sending.answer(200, line, response.headers), self._tokens)
+                    yield sending.read(call, Answer(200, line, response.headers), self._tokens)
 
     def _repeat(self, call: Call[Any], once: Callable[[], R]) -> R:
         attempt = 1
@@ -142,7 +142,7 @@ class _KeepHeaders(requests.auth.AuthBase):
 
 
 def _answer(response: requests.Response) -> Answer:
-    return sending.answer(response.status_code, response.content, response.headers)
+    return Answer(response.status_code, response.content, response.headers)
 
 
 @contextmanager
