@@ -50,7 +50,7 @@ def test_an_answer_that_is_there_is_taken_without_deferring(
 
 
 def test_a_running_operation_is_waited_for_in_the_triggerer(
-    sensor: MakeSensor, context: Context, clock: SteppedTime, operation_id: str
+    sensor: MakeSensor, context: Context, ti: TaskInstance, clock: SteppedTime, operation_id: str
 ) -> None:
     with pytest.raises(TaskDeferred) as caught:
         sensor(timeout=600).execute(context)
@@ -59,6 +59,7 @@ def test_a_running_operation_is_waited_for_in_the_triggerer(
     assert trigger.deadline == clock.now + 600
     assert trigger.submitted_at == pytest.approx(clock.now, abs=10)
     assert not trigger.cancel_on_kill
+    assert ti.xcoms == {"operation_id": operation_id}  # what the trigger leaves to the worker
 
 
 def test_a_service_that_is_down_does_not_end_the_wait_before_it_began(

@@ -73,7 +73,7 @@ async def test_the_event_says_that_it_ended_and_never_what_the_model_wrote(
     assert said(event) == (operation_id, "ended")
 
 
-async def test_a_final_answer_ends_the_task_with_the_xcoms_of_a_worker(
+async def test_a_final_answer_ends_the_task_with_the_xcoms_that_no_worker_has_written_yet(
     hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: dict[str, Any] = {}
@@ -93,7 +93,6 @@ async def test_a_final_answer_ends_the_task_with_the_xcoms_of_a_worker(
     assert answer is not None
     assert written == {
         "return_value": answer.text,
-        "operation_id": operation_id,
         "usage": {**answer.usage.as_dict(), "try_number": 1},
         "model_version": answer.model_version,
         "status": "final",

@@ -44,8 +44,8 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
     """
     Wait for an operation that was submitted elsewhere, and return its text.
 
-    Beside the text go the XComs ``operation_id``, ``usage``, ``model_version`` and ``status``. The sensor does not
-    own the operation: it never cancels it.
+    Beside the text go the XComs ``operation_id``, ``usage``, ``model_version`` and ``status``; without the first of
+    them where no worker is started. The sensor does not own the operation: it never cancels it.
 
     :param operation_id: The operation, e.g. ``submit.output`` of an operator with ``wait_for_completion=False``.
     :param conn_id: The Airflow connection.
@@ -127,6 +127,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         now = self.hook.clock()
         created_at = operation.created_at if operation else None
         submitted_at = created_at.timestamp() if created_at else now
+        context["ti"].xcom_push("operation_id", self.operation_id)
         return self._defer(Wait(self.operation_id, submitted_at, deadline=now + self.timeout, api=self.api))
 
     def poke(self, context: Context) -> bool | PokeReturnValue:

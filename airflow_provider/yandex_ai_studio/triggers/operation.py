@@ -93,7 +93,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         if self.end_from_trigger and ti is not None and answer is not None and answer.status == "final":
             self.log.info(story_of(answer, self.operation_id))
             try:
-                await _push(ti, answer, self.operation_id)
+                await _push(ti, answer)
                 yield TaskSuccessEvent()
                 return
             except Exception as error:
@@ -147,9 +147,14 @@ def _event(wait: Wait, outcome: Outcome) -> TriggerEvent:
     return TriggerEvent(Wakeup(wait, outcome).event())  # type: ignore[no-untyped-call] # Airflow leaves it untyped
 
 
-async def _push(ti: Any, answer: Generation, operation_id: str) -> None:
-    """Write the XComs as a worker would: through the supervisor, before the event ends the task."""
-    for key, value in {**xcoms_of(answer, operation_id, ti.try_number), "return_value": answer.text}.items():
+async def _push(ti: Any, answer: Generation) -> None:
+    """
+    Write the XComs as a worker would: through the supervisor, before the event ends the task.
+
+    Each is a message on the one channel that all triggers share, and costs a pass of its other end. So the operation id
+    is not among them: a worker that deferred has written it.
+    """
+    for key, value in {**xcoms_of(answer, None, ti.try_number), "return_value": answer.text}.items():
         await XCom.aset(
             key=key, value=value, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
         )
