@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 POLL_INTERVAL = 5.0
 """Seconds between two questions about a job, of those who poll at an interval."""
+
+ROUNDS, ROUND = 2, 20
+"""Rounds in a second, and questions in a round, of the bare loop that keeps to a pace."""
 
 PATIENCE = 3600.0
 """Seconds that a trigger is told to wait at most."""
@@ -66,12 +70,10 @@ class Triggers(Contestant):
         """Tell whether an event says that its job ended well."""
 
     async def wait(self, job: Job) -> None:
-        """Run a trigger up to its first event."""
-        async for event in self.trigger(job).run():
-            if not self.is_end(event.payload):
-                raise RuntimeError(f"An event that should not be: {event.payload}")
-            return
-        raise RuntimeError("A trigger ended without an event.")
+        """Run a trigger to its end, as the triggerer does."""
+        payloads = [event.payload async for event in self.trigger(job).run()]
+        if not all(map(self.is_end, payloads)) or not payloads:
+            raise RuntimeError(f"Events that should not be: {payloads}")
 
 
 class Ours(Triggers):
@@ -174,17 +176,47 @@ class Bare(Contestant):
 
     async def wait(self, job: Job) -> None:
         """Ask, and sleep, until the operation is done."""
+        while not await self._done(job):
+            await asyncio.sleep(POLL_INTERVAL)
+
+    async def _done(self, job: Job) -> bool:
+        async with self._session.get(f"/operations/{job.id}") as response:
+            return bool((await response.json())["done"])
+
+
+class BareInRounds(Bare):
+    """The same loop at the pace that the quota allows: 20 questions at once, twice a second."""
+
+    @asynccontextmanager
+    async def at(self, run: OpenRun) -> AsyncIterator[None]:
+        """Hold the session, and give out the places."""
+        self._places: deque[asyncio.Future[None]] = deque()
+        async with super().at(run):
+            giver = asyncio.create_task(self._give())
+            yield
+            giver.cancel()
+
+    async def wait(self, job: Job) -> None:
+        """Ask when it is this job's turn, until the operation is done."""
         while True:
-            async with self._session.get(f"/operations/{job.id}") as response:
-                operation = await response.json()
-            if operation["done"]:
+            place = asyncio.get_running_loop().create_future()
+            self._places.append(place)
+            await place
+            if await self._done(job):
                 return
             await asyncio.sleep(POLL_INTERVAL)
+
+    async def _give(self) -> None:
+        while True:
+            for _ in range(min(ROUND, len(self._places))):
+                self._places.popleft().set_result(None)
+            await asyncio.sleep(1.0 / ROUNDS)
 
 
 CONTESTANTS: dict[str, type[Contestant]] = {
     "this package": Ours,
     "bare aiohttp": Bare,
+    "bare aiohttp, 40 a second": BareInRounds,
     "this package, gRPC": OursOverGrpc,
     "openai provider": OpenAI,
     "anthropic provider": Anthropic,
