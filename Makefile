@@ -29,7 +29,7 @@ test-system: $(VENV)/dev  ## the tests on a real Airflow
 test-chaos: $(VENV)/dev  ## kill and break everything while 200 tasks generate, on PostgreSQL (6 minutes; CHAOS=--short for CI)
 	$(BIN)/python -m tools.chaos $(CHAOS)
 
-bench: .bench/venv/ready  ## what waiting costs, against the peers (an environment of its own; half an hour)
+bench: .bench/venv/ready  ## what waiting costs, against the peers (an environment of its own; an hour and a quarter)
 	.bench/venv/bin/python -m benchmarks $(BENCH) --json .bench/results.json
 
 lint: $(VENV)/dev  ## style, types and the floors of the house

@@ -6,8 +6,8 @@ Measure what waiting costs.
     c  imports in a DAG file
     d  100, 1,000 and 10,000 waits
 
-Nothing but this machine is needed, and it should have nothing else to do. All of it takes about an hour with three
-runs, a quarter of one with --quick and one run.
+Nothing but this machine is needed, and it should have nothing else to do. All of it takes an hour and a quarter
+with three runs, a quarter of an hour with --quick and one run.
 """
 
 from __future__ import annotations
