@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
-from yarl import URL
 
 from airflow_provider.yandex_ai_studio import sending
 from airflow_provider.yandex_ai_studio.call import Answer, Call, no_answer
@@ -73,7 +72,7 @@ class AsyncClient:
         try:
             async with self._session.request(
                 request.method,
-                URL(request.url, encoded=True),
+                request.url,
                 data=request.body,
                 headers=request.headers,
                 timeout=_timeout(request.timeout),

@@ -75,7 +75,7 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for a call. ``headers`` are asked for in lower case."""
+    """What came back for a call. Names of ``headers`` are looked up in lower case."""
 
     status: int
     body: bytes
