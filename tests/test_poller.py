@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from airflow_provider.yandex_ai_studio import api, poller
+from airflow_provider.yandex_ai_studio import api, poller, schedule
 from airflow_provider.yandex_ai_studio.async_transport import AsyncClient
 from airflow_provider.yandex_ai_studio.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.credentials import ApiKey, ServiceAccountKey
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.models import Api
 from airflow_provider.yandex_ai_studio.settings import Settings
 from airflow_provider.yandex_ai_studio.waiting import End, Wait
 from support import API_KEY, FOLDER, SteppedTime
@@ -50,17 +51,27 @@ def submit(hook: YandexAIStudioHook, number: int = 1) -> list[str]:
     return [hook.submit_completion(hook.completion_request(prompt=f"Text {n}.")).id for n in range(number)]
 
 
-async def end_of(connector: Connector, operation_id: str, *, age: float = 5.0, deadline: float | None = None) -> End:
-    news = [news async for news in poller.watch(CONN_ID, Wait(operation_id, time.time() - age, deadline), connector)]
+async def end_of(
+    connector: Connector,
+    operation_id: str,
+    *,
+    age: float = 5.0,
+    deadline: float | None = None,
+    api: Api = "completion",
+) -> End:
+    wait = Wait(operation_id, time.time() - age, deadline, api=api)
+    news = [news async for news in poller.watch(CONN_ID, wait, connector)]
     assert isinstance(news[-1], End)
     assert not any(isinstance(item, End) for item in news[:-1])
     return news[-1]
 
 
 @asynccontextmanager
-async def waiting(connector: Connector, ids: list[str]) -> AsyncIterator[list[asyncio.Task[End]]]:
-    """Keep waits running inside the block, each of them asked about at least once."""
-    tasks = [asyncio.create_task(end_of(connector, operation_id)) for operation_id in ids]
+async def waiting(
+    connector: Connector, ids: list[str], api: Api = "completion"
+) -> AsyncIterator[list[asyncio.Task[End]]]:
+    """Keep waits running inside the block."""
+    tasks = [asyncio.create_task(end_of(connector, operation_id, api=api)) for operation_id in ids]
     await asyncio.sleep(0)
     try:
         yield tasks
@@ -136,15 +147,18 @@ async def test_a_wait_that_begins_while_the_last_one_leaves_is_not_lost(
         assert isinstance(news[-1], End)
 
 
-async def test_a_cancelled_wait_leaves_the_others_alone(
+async def test_a_cancelled_wait_is_not_asked_about_and_leaves_the_others_alone(
     hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
 ) -> None:
     first, second = submit(hook, 2)
     async with waiting(connector, [first, second]) as tasks:
         await until(lambda: reads(emulator) >= 2)
         tasks[0].cancel()
+        emulator.fault("operations.get", "status", status=403, operation_id=first, times=None)
+        await until(lambda: reads(emulator) >= 4)
         emulator.advance(3600)
         assert (await tasks[1]).outcome == "ended"
+    assert "403" not in emulator.stats()["responses"]["operations.get"]  # nobody asked about the first one again
 
 
 async def test_the_budget_is_kept_however_many_wait(hook: YandexAIStudioHook, emulator: Emulator) -> None:
@@ -176,6 +190,64 @@ async def test_a_slow_operation_delays_no_other(
         async with asyncio.timeout(5):
             await asyncio.gather(*tasks[1:])
         assert not tasks[0].done()
+
+
+async def test_a_dead_endpoint_delays_no_wait_on_the_other(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    ids = submit(hook, 100)
+    emulator.advance(3600)
+    emulator.fault("responses.get", "delay", seconds=60, times=None)
+    async with waiting(connector, [f"resp-{n}" for n in range(100)], api="responses") as dead:
+        async with waiting(connector, ids) as alive, asyncio.timeout(5):
+            assert {end.outcome for end in await asyncio.gather(*alive)} == {"ended"}
+        assert not any(task.done() for task in dead)
+
+
+async def test_operations_that_hang_hold_up_the_others_for_a_first_question_only(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "FIRST_PATIENCE", 0.5)
+    hanging, alive = submit(hook, 20), submit(hook, 20)
+    for operation_id in hanging:
+        emulator.fault("operations.get", "delay", seconds=60, operation_id=operation_id, times=None)
+    emulator.advance(3600)
+    async with waiting(connector, hanging) as stuck:
+        await until(lambda: reads(emulator) >= 20)
+        async with waiting(connector, alive) as tasks, asyncio.timeout(5):
+            await asyncio.gather(*tasks)
+        assert not any(task.done() for task in stuck)
+
+
+async def test_a_slow_service_is_given_more_time_until_it_answers(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "FIRST_PATIENCE", 0.2)
+    (operation_id,) = submit(hook)
+    emulator.advance(3600)
+    emulator.fault("operations.get", "delay", seconds=0.6, times=None)
+    async with asyncio.timeout(10):
+        assert (await end_of(connector, operation_id)).outcome == "ended"
+    assert reads(emulator) == 3
+
+
+async def test_nothing_is_left_of_waits_that_ended_failed_or_were_cancelled(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    loop_tasks = asyncio.all_tasks()
+    for _ in range(5):
+        done, running = submit(hook), submit(hook, 3)
+        emulator.fault("operations.get", "drop", operation_id=running[0], times=None)
+        async with waiting(connector, running):
+            before = reads(emulator)
+            emulator.fault("operations.get", "status", status=403, operation_id=running[1], times=None)
+            await until(lambda before=before: reads(emulator) >= before + 3)
+        emulator.advance(3600)
+        emulator.clear_faults()
+        assert (await end_of(connector, done[0])).outcome == "ended"
+        await until(lambda: asyncio.all_tasks() == loop_tasks)
+        assert poller._pollers[asyncio.get_running_loop()] == {}
+    await until(lambda: emulator.stats()["connections"]["open"] <= 1)  # that of the hook itself
 
 
 async def test_troubles_are_told_at_a_sane_rate_and_recovery_once(

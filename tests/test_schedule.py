@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider.yandex_ai_studio import schedule
-from airflow_provider.yandex_ai_studio.schedule import RECOVERY_SECONDS, ROUNDS, SLOWEST_SHARE, RateBudget
+from airflow_provider.yandex_ai_studio.schedule import RECOVERY_SECONDS, ROUNDS, SLOWEST_SHARE, RateBudget, patience
 
 HOUR = 3600.0
 EPSILON = 1e-6
@@ -85,6 +85,23 @@ def test_rounds_use_most_of_the_budget():
         else:
             now += delay + EPSILON
     assert 60 * 40 * 0.9 < sent <= 61 * 40
+
+
+def test_requests_that_hang_leave_the_rest_of_the_budget_to_the_others():
+    budget = RateBudget(40)
+    budget.sent(0.0, 20)
+    budget.sent(0.5, 15)
+    assert budget.next_round(1.0) == (0, 5)
+    budget.sent(1.0, 5)
+    assert budget.next_round(1.5) == (pytest.approx(1 / ROUNDS), 0)
+    budget.answered(1.7)
+    assert budget.next_round(2.0) == (pytest.approx(0.7), 0)
+    assert budget.next_round(2.7) == (0, 1)
+
+
+def test_a_question_that_hangs_is_given_up_soon_and_a_slow_service_gets_more_time():
+    assert [patience(troubles) for troubles in range(4)] == [5, 10, 20, 40]
+    assert patience(10**6) > 3600
 
 
 def test_an_idle_budget_does_not_save_up_a_burst():

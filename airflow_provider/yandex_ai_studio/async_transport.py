@@ -19,7 +19,7 @@ from airflow_provider.yandex_ai_studio.settings import Settings
 T = TypeVar("T")
 
 CONNECTIONS = 20
-"""TCP connections that one client holds at most."""
+"""TCP connections to one endpoint that a client holds at most."""
 
 
 class AsyncClient:
@@ -34,7 +34,8 @@ class AsyncClient:
         self._tokens = TokenCache(settings.credential, settings.endpoints)
         self._token_lock = asyncio.Lock()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS), cookie_jar=aiohttp.DummyCookieJar()
+            connector=aiohttp.TCPConnector(limit=2 * CONNECTIONS),  # the two APIs
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def __aenter__(self) -> AsyncClient:

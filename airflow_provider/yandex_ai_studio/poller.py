@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import heapq
-import itertools
 import logging
 import random
 import time
@@ -18,14 +16,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-from airflow_provider.yandex_ai_studio import api, schedule
+from airflow_provider.yandex_ai_studio import api, schedule, sending
 from airflow_provider.yandex_ai_studio.async_transport import CONNECTIONS, AsyncClient
+from airflow_provider.yandex_ai_studio.call import no_answer
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     RateLimited,
     RequestError,
 )
 from airflow_provider.yandex_ai_studio.models import Operation
+from airflow_provider.yandex_ai_studio.turns import Lane, Turns
 from airflow_provider.yandex_ai_studio.waiting import AskAgain, End, Wait, decide
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,11 @@ class _Entry:
     wait: Wait
     news: asyncio.Queue[News] = field(default_factory=asyncio.Queue)
     listening: bool = True
+    unanswered: bool = False
+
+    @property
+    def lane(self) -> Lane:
+        return Lane(self.wait.api, self.unanswered)
 
 
 class OperationPoller:
@@ -74,8 +79,7 @@ class OperationPoller:
         self._client: AsyncClient | None = None
         self._connected_at = float("-inf")
         self._budget: schedule.RateBudget | None = None
-        self._due: list[tuple[float, int, _Entry]] = []
-        self._number = itertools.count()
+        self._turns = Turns[_Entry](CONNECTIONS, wanted=lambda entry: entry.listening)
         self._entries: set[_Entry] = set()
         self.closing = False
         self._wake = asyncio.Event()
@@ -116,21 +120,21 @@ class OperationPoller:
                 await asyncio.wait({self._runner})
 
     def _ask_later(self, entry: _Entry, delay: float) -> None:
-        due = asyncio.get_running_loop().time() + delay
-        heapq.heappush(self._due, (due, next(self._number), entry))
+        self._turns.put(entry, entry.lane, asyncio.get_running_loop().time() + delay)
         self._wake.set()
 
     async def _run(self) -> None:
         try:
-            while (entry := await self._next_due()) is not None:
-                client = await self._connected(entry)
+            while await self._somebody_is_due():
+                client = await self._connected()
                 if client is None or self._budget is None:
                     continue
-                size = await self._places(self._budget)
-                batch = (entry, *self._take_due(size - 1))
-                self._budget.sent(asyncio.get_running_loop().time(), len(batch))
-                for each in batch:
-                    task = asyncio.create_task(self._ask(client, self._budget, each))
+                size = await self._round(self._budget)
+                now = asyncio.get_running_loop().time()
+                if batch := self._turns.take(now, size):
+                    self._budget.sent(now, len(batch))
+                for entry in batch:
+                    task = asyncio.create_task(self._ask(client, self._budget, entry))
                     self._asking.add(task)
                     task.add_done_callback(self._asking.discard)
         except Exception as error:
@@ -144,71 +148,58 @@ class OperationPoller:
             if self._client is not None:
                 await self._client.close()
 
-    async def _places(self, budget: schedule.RateBudget) -> int:
-        """Wait for the next round, and return how many requests it may hold."""
-        while True:
-            delay, size = budget.next_round(asyncio.get_running_loop().time())
-            if delay:
-                await asyncio.sleep(delay)
-            elif free := CONNECTIONS - len(self._asking):
-                return min(size, free)
-            else:
-                await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
-
-    def _take_due(self, most: int) -> list[_Entry]:
-        """Return further waits that are due."""
-        now = asyncio.get_running_loop().time()
-        taken: list[_Entry] = []
-        while self._due and len(taken) < most and self._due[0][0] <= now:
-            entry = heapq.heappop(self._due)[2]
-            if entry.listening:
-                taken.append(entry)
-        return taken
-
-    async def _next_due(self) -> _Entry | None:
-        """Return the wait that is due, or None when nobody waits any more."""
+    async def _somebody_is_due(self) -> bool:
+        """Wait until it is somebody's turn; False when nobody waits any more."""
         loop = asyncio.get_running_loop()
         while not self.idle:
-            while self._due and not self._due[0][2].listening:
-                heapq.heappop(self._due)
             self._wake.clear()
-            if not self._due:
-                await self._wake.wait()
-                continue
-            delay = self._due[0][0] - loop.time()
-            if delay <= 0:
-                return heapq.heappop(self._due)[2]
-            alarm = loop.call_later(delay, self._wake.set)
+            due = self._turns.next_due()
+            if due <= loop.time():
+                return True
+            alarm = loop.call_at(due, self._wake.set)
             try:
                 await self._wake.wait()
             finally:
                 alarm.cancel()
-        return None
+        return False
 
-    async def _connected(self, entry: _Entry) -> AsyncClient | None:
-        """Return the client; where there can be none, tell the wait that asked for it."""
+    async def _round(self, budget: schedule.RateBudget) -> int:
+        """Wait for the next round, and return how many requests it may hold."""
+        while True:
+            delay, size = budget.next_round(asyncio.get_running_loop().time())
+            if size:
+                return size
+            await asyncio.sleep(delay)
+
+    async def _connected(self) -> AsyncClient | None:
+        """Return the client; where there can be none, tell the wait whose turn it is."""
+        now = asyncio.get_running_loop().time()
         if self._client is None:
             try:
                 self._client = await self._connect()
             except Exception as error:
-                entry.news.put_nowait(error)
+                for entry in self._turns.take(now, 1):
+                    self._turns.give_back(entry.lane)
+                    entry.news.put_nowait(error)
                 return None
-            self._connected_at = asyncio.get_running_loop().time()
-            self._budget = self._budget or schedule.RateBudget(self._client.settings.polls_per_second)
+            self._connected_at = now
+            rate = self._client.settings.polls_per_second
+            self._budget = self._budget or schedule.RateBudget(rate)
+            self._turns.places = min(CONNECTIONS, max(1, int(rate) // 2))  # the other half is for the other endpoint
         return self._client
 
     async def _ask(self, client: AsyncClient, budget: schedule.RateBudget, entry: _Entry) -> None:
-        seen: Operation | RequestError
+        lane = entry.lane
         try:
-            seen = await client.send(api.read(client.settings.endpoints, entry.wait.api, entry.wait.operation_id))
-        except RequestError as error:
-            seen = error
-            await self._adapt(client, error)
+            seen = await self._question(client, entry)
         except Exception as error:
             entry.news.put_nowait(error)
             return
         finally:
             budget.answered(asyncio.get_running_loop().time())
+            self._turns.give_back(lane)
+            self._wake.set()
+        entry.unanswered = isinstance(seen, RequestError) and seen.status is None
         troubles = entry.wait.troubles
         decision = decide(entry.wait, seen, now=time.time(), random=random.random())
         if isinstance(decision, End):
@@ -218,6 +209,17 @@ class OperationPoller:
             entry.news.put_nowait(news)
         entry.wait = decision.wait
         self._ask_later(entry, decision.delay)
+
+    async def _question(self, client: AsyncClient, entry: _Entry) -> Operation | RequestError:
+        call = api.read(client.settings.endpoints, entry.wait.api, entry.wait.operation_id)
+        try:
+            async with asyncio.timeout(schedule.patience(entry.wait.troubles)):
+                return await client.send(call)
+        except TimeoutError:
+            return no_answer(call, sending.NO_ANSWER_IN_TIME, arrived=True)
+        except RequestError as error:
+            await self._adapt(client, error)
+            return error
 
     async def _adapt(self, client: AsyncClient, error: RequestError) -> None:
         now = asyncio.get_running_loop().time()

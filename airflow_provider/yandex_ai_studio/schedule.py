@@ -15,6 +15,9 @@ LONGEST_DELAY = 60.0
 AGE_SHARE = 0.1
 """The delay between two questions, as a share of the operation's age."""
 
+FIRST_PATIENCE = 5.0
+"""Seconds that a question may take before it is given up for the first time."""
+
 ROUNDS = 2
 """Into how many rounds the requests of a second are gathered: to wake up for each alone costs twice the CPU."""
 
@@ -57,6 +60,18 @@ def trouble_delay(troubles: int, *, random: float) -> float:
     return min(LONGEST_DELAY, 2.0 ** min(troubles - 1, 16)) * (0.5 + 0.5 * random)
 
 
+def patience(troubles: int) -> float:
+    """
+    Return the seconds that a question may take.
+
+    One that hangs holds a place that others could use, so it is given up soon; a service that is slow gets more time
+    with each question, up to the time that any request may take.
+
+    :param troubles: How many questions about the operation failed in a row, from 0.
+    """
+    return FIRST_PATIENCE * 2.0 ** min(troubles, 16)
+
+
 class RateBudget:
     """
     Gives out requests in rounds, so that the service never sees more in a second than the budget.
@@ -91,13 +106,12 @@ class RateBudget:
         if (delay := self._round_at + 1.0 / ROUNDS - now) > 0:
             return delay, 0
         places = max(1, int(rate))
-        size = max(1, places // ROUNDS)
-        lacking = size - (places - self._under_way - len(self._answered_at))
-        if lacking <= 0:
-            return 0.0, size
-        if lacking <= len(self._answered_at):
+        if (within := places - self._under_way) <= 0:
+            return 1.0 / ROUNDS, 0
+        size = min(max(1, places // ROUNDS), within)
+        if (lacking := size - (within - len(self._answered_at))) > 0:
             return self._answered_at[lacking - 1] + rest - now, 0
-        return 1.0 / ROUNDS, 0
+        return 0.0, size
 
     def sent(self, now: float, requests: int) -> None:
         """Note that a round was sent."""
