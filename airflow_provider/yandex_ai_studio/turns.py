@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
@@ -42,7 +42,8 @@ class Turns(Generic[T]):
         self._wanted = wanted
         self._lanes: dict[Lane, list[tuple[float, int, T]]] = {}
         self._number = itertools.count()
-        self._under_way: Counter[Lane] = Counter()
+        self._at_endpoint: dict[str, int] = defaultdict(int)
+        self._unanswered: dict[str, int] = defaultdict(int)
 
     def put(self, item: T, lane: Lane, due: float) -> None:
         """
@@ -62,21 +63,29 @@ class Turns(Generic[T]):
         taken: list[T] = []
         while len(taken) < most and (lane := self._next_lane()) and self._lanes[lane][0][0] <= now:
             taken.append(heapq.heappop(self._lanes[lane])[2])
-            self._under_way[lane] += 1
+            self._count(lane, 1)
         return taken
 
     def give_back(self, lane: Lane) -> None:
         """Note that a turn is over."""
-        self._under_way[lane] -= 1
+        self._count(lane, -1)
+
+    def _count(self, lane: Lane, turns: int) -> None:
+        self._at_endpoint[lane.endpoint] += turns
+        if lane.unanswered:
+            self._unanswered[lane.endpoint] += turns
 
     def _next_lane(self) -> Lane | None:
-        waiting = [lane for lane, queue in self._lanes.items() if self._has_place(lane) and self._first_wanted(queue)]
-        return min(waiting, key=lambda lane: self._lanes[lane][0], default=None)
+        earliest, found = math.inf, None
+        for lane, queue in self._lanes.items():
+            if self._has_place(lane) and self._first_wanted(queue) and queue[0][0] < earliest:
+                earliest, found = queue[0][0], lane
+        return found
 
     def _has_place(self, lane: Lane) -> bool:
-        together = sum(count for other, count in self._under_way.items() if other.endpoint == lane.endpoint)
-        alone = self._under_way[lane] if lane.unanswered else 0
-        return together < self.places and alone < max(1, self.places // 2)
+        if lane.unanswered and self._unanswered[lane.endpoint] >= max(1, self.places // 2):
+            return False
+        return self._at_endpoint[lane.endpoint] < self.places
 
     def _first_wanted(self, queue: list[tuple[float, int, T]]) -> bool:
         while queue and not self._wanted(queue[0][2]):
