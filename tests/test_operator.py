@@ -137,6 +137,37 @@ def test_a_retry_after_a_failed_operation_submits_anew(
     assert submissions(emulator) == 2
 
 
+def test_a_failure_that_was_told_needs_no_look_by_the_next_attempt(
+    deferred: Attempt, hook: YandexAIStudioHook, context: Context, emulator: Emulator, clock: SteppedTime
+) -> None:
+    emulator.fault("completionAsync", "operation_error")
+    failed = deferred()
+    clock.sleep(4000)
+    with pytest.raises(OperationFailed):
+        resume(hook, context, failed.operation_id)
+    emulator.fault("operations.get", "status", status=503, body="", times=None)
+    assert deferred().operation_id != failed.operation_id
+    assert submissions(emulator) == 2
+
+
+def test_a_store_that_is_out_of_order_does_not_hide_why_an_operation_failed(
+    deferred: Attempt,
+    hook: YandexAIStudioHook,
+    context: Context,
+    emulator: Emulator,
+    clock: SteppedTime,
+    store: Store,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    emulator.fault("completionAsync", "operation_error")
+    failed = deferred()
+    clock.sleep(4000)
+    store.broken = {"delete"}
+    with pytest.raises(OperationFailed):
+        resume(hook, context, failed.operation_id)
+    assert "could not be struck out" in capsys.readouterr().out
+
+
 def test_a_retry_after_a_cancelled_or_expired_operation_submits_anew(
     deferred: Attempt, hook: YandexAIStudioHook, emulator: Emulator, clock: SteppedTime
 ) -> None:

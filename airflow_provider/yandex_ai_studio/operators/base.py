@@ -175,7 +175,20 @@ class OperationOperator(BaseOperator):
         return self._finish(context, operation)
 
     def _finish(self, context: Context, operation: Operation) -> Any:
+        if operation.error:
+            self._strike_out(context, operation.id)
         return self.finish(context, take_answer(context["ti"], operation, self.log), operation.id)
+
+    def _strike_out(self, context: Context, operation_id: str) -> None:
+        """Spare the next attempt a look at what failed for good: it may not get through, and cost the attempt."""
+        try:
+            Journal(context.get("task_state_store")).forget()
+        except Exception as error:
+            self.log.warning(
+                "Operation %s failed, and could not be struck out (%s): another attempt looks at it first.",
+                operation_id,
+                error,
+            )
 
     def finish(self, context: Context, generation: Generation, operation_id: str | None) -> Any:
         """
