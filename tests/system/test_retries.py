@@ -48,7 +48,7 @@ def test_a_retry_submits_anew_what_failed(runs: dict[str, Run], services: dict[s
     failed, succeeded = (operation["id"] for operation in service.emulator.operations())
     assert run.xcom("generate", "operation_id") == succeeded
     run.log_says("generate", "OperationFailed", f"Operation {failed} failed: doomed (code 13)")
-    run.log_says("generate", f"Found an earlier submission of this task: {failed}", tries=2)
+    run.log_says("generate", f"Submitted: operation {succeeded}", tries=2)
 
 
 def test_a_retry_finds_what_was_submitted_before_the_task_could_defer(
