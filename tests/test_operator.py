@@ -150,6 +150,19 @@ def test_a_failure_that_was_told_needs_no_look_by_the_next_attempt(
     assert submissions(emulator) == 2
 
 
+def test_a_late_attempt_does_not_strike_out_what_a_newer_one_has_paid_for(
+    deferred: Attempt, hook: YandexAIStudioHook, context: Context, emulator: Emulator, clock: SteppedTime
+) -> None:
+    emulator.fault("completionAsync", "operation_error")
+    failed = deferred()
+    clock.sleep(4000)
+    newer = deferred()
+    with pytest.raises(OperationFailed):
+        resume(hook, context, failed.operation_id)
+    assert deferred().operation_id == newer.operation_id
+    assert submissions(emulator) == 2
+
+
 def test_a_store_that_is_out_of_order_does_not_hide_why_an_operation_failed(
     deferred: Attempt,
     hook: YandexAIStudioHook,

@@ -142,7 +142,13 @@ class Journal:
         if self._store:
             self._store.set(KEY, asdict(record), retention=RETENTION)
 
+    def strike_out(self, operation_id: str) -> None:
+        """Forget an operation whose end was told to the user, but not one that a newer attempt has paid for since."""
+        record = self.read()
+        if record is not None and record.operation_id == operation_id:
+            self.forget()
+
     def forget(self) -> None:
-        """Strike the last submission out: it surely came to nothing, or its end was told to the user."""
+        """Forget the last submission, whatever it is: it surely came to nothing, or was told to the user."""
         if self._store:
             self._store.delete(KEY)

@@ -182,7 +182,7 @@ class OperationOperator(BaseOperator):
     def _strike_out(self, context: Context, operation_id: str) -> None:
         """Spare the next attempt a look at what failed for good: it may not get through, and cost the attempt."""
         try:
-            Journal(context.get("task_state_store")).forget()
+            Journal(context.get("task_state_store")).strike_out(operation_id)
         except Exception as error:
             self.log.warning(
                 "Operation %s failed, and could not be struck out (%s): another attempt looks at it first.",
