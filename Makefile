@@ -6,7 +6,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CONSTRAINTS := constraints-$(VERSION).txt
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: help demo up test test-unit test-system test-chaos bench lint format constraints clean
+.PHONY: help demo up test test-unit test-system test-chaos bench lint floors format constraints clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lint: $(VENV)/dev  ## style, types and the floors of the house
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+floors: $(VENV)/dev  ## draw the floors of the house from the imports, as docs/architecture.md shows them
+	@$(BIN)/python -m tools.floors
 
 format: $(VENV)/dev  ## lay the code out
 	$(BIN)/ruff check --fix .

@@ -17,9 +17,9 @@ from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from benchmarks.cpu import Seconds, between, cpu_seconds
 from benchmarks.quiet import silence
 from benchmarks.report import Part, Table, Target, median, number, spread
-from tools.local_airflow import LocalAirflow
-from tools.local_emulator import LocalEmulator
-from tools.local_postgres import local_postgres
+from tools.harness.airflow import LocalAirflow
+from tools.harness.emulator import LocalEmulator
+from tools.harness.postgres import local_postgres
 
 TASKS, QUICK_TASKS = 200, 40
 """Tasks of each path."""

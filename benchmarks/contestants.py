@@ -83,8 +83,8 @@ class Ours(Triggers):
     connection = ("yandex_ai_studio_default", "yandex_ai_studio")
 
     def __init__(self) -> None:
-        from airflow_provider.yandex_ai_studio import poller  # noqa: F401 - the trigger imports it when it runs
         from airflow_provider.yandex_ai_studio.triggers import operation
+        from airflow_provider.yandex_ai_studio.waiting import poller  # noqa: F401 - the trigger imports it when it runs
 
         self._operation = operation
 

@@ -15,7 +15,7 @@ import pendulum
 from airflow.sdk import CronDataIntervalTimetable, dag, get_current_context, task
 from pydantic import BaseModel, Field
 
-from airflow_provider.yandex_ai_studio.operators.ai_studio import YandexAIStudioCompletionOperator
+from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 
 DATABASE = os.environ.get("FEEDBACK_DATABASE", "feedback.db")
 FEEDBACK = [

@@ -15,7 +15,7 @@ from importlib import metadata
 import pendulum
 from airflow.sdk import CronDataIntervalTimetable, dag, get_current_context, task
 
-from airflow_provider.yandex_ai_studio.operators.ai_studio import YandexAIStudioCompletionOperator
+from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 
 PACKAGES = int(os.environ.get("SUMMARIZE_PACKAGES", "10"))
 DATABASE = os.environ.get("SUMMARIZE_DATABASE", "summaries.db")

@@ -8,10 +8,10 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 
+from airflow_provider.yandex_ai_studio.durability.journal import KEY
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from airflow_provider.yandex_ai_studio.journal import KEY
-from airflow_provider.yandex_ai_studio.operators.ai_studio import YandexAIStudioCompletionOperator
+from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
 from support import SteppedTime, Store, TaskInstance
 

@@ -30,7 +30,7 @@ print("RESULT", json.dumps({"run": run.state, "tasks": tasks}))
 
 SDK = "import airflow.sdk as sdk, sys; sdk.BaseOperator, sdk.BaseSensorOperator, sdk.BaseHook, sdk.PokeReturnValue"
 OURS = """
-import airflow_provider.yandex_ai_studio.operators.ai_studio
+import airflow_provider.yandex_ai_studio.operators.completion
 import airflow_provider.yandex_ai_studio.sensors.operation
 """
 LOADED = """

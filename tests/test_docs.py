@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider.yandex_ai_studio import exceptions
-from airflow_provider.yandex_ai_studio.operators.ai_studio import YandexAIStudioCompletionOperator
+from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
+from tools import floors
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -43,3 +44,8 @@ def test_the_readme_s_parameters_are_the_operator_s() -> None:
 def test_the_errors_that_the_pages_name_exist() -> None:
     named = set(re.findall(r"`((?:Operation|Submission|Content)[A-Z]\w+)`", "".join(p.read_text() for p in PAGES)))
     assert named - {"OperationPoller"} <= set(exceptions.__all__)
+
+
+def test_the_drawing_of_the_floors_is_that_of_the_imports() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert f"<!-- make floors -->\n```\n{floors.drawing()}\n```" in page, "`make floors` draws another one"

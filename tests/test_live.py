@@ -19,9 +19,9 @@ from pydantic import BaseModel
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import AuthenticationError, BadRequest, RequestError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from airflow_provider.yandex_ai_studio.operators.ai_studio import YandexAIStudioCompletionOperator
+from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 from airflow_provider.yandex_ai_studio.operators.responses import YandexAIStudioResponseOperator
-from airflow_provider.yandex_ai_studio.waiting import Wait
+from airflow_provider.yandex_ai_studio.waiting.decision import Wait
 from support import API_KEY, FOLDER, Store, TaskInstance
 
 REAL_KEY, REAL_FOLDER = os.environ.get("YANDEX_API_KEY"), os.environ.get("YANDEX_FOLDER_ID")

@@ -12,9 +12,9 @@ import pytest
 from airflow.sdk._shared.secrets_masker import should_hide_value_for_key
 from jsonschema import Draft7Validator
 
+from airflow_provider.yandex_ai_studio.client.settings import CREDENTIAL_FIELDS, FIELDS
 from airflow_provider.yandex_ai_studio.get_provider_info import get_provider_info
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from airflow_provider.yandex_ai_studio.settings import CREDENTIAL_FIELDS, FIELDS
 
 SECRET_FIELDS = set(CREDENTIAL_FIELDS) - {"use_metadata_service"}
 

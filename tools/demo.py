@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.airflow_client import AirflowClientError
-from tools.local_airflow import LocalAirflow
-from tools.local_emulator import LocalEmulator
+from tools.harness.airflow import LocalAirflow
+from tools.harness.airflow_client import AirflowClientError
+from tools.harness.emulator import LocalEmulator
 
 ROOT = Path(__file__).parent.parent
 DAG = "summarize_dependencies"

@@ -22,7 +22,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("hooks.ai_studio"),
-        "operators": _modules("operators.ai_studio", "operators.responses"),
+        "operators": _modules("operators.completion", "operators.responses"),
         "sensors": _modules("sensors.operation"),
         "triggers": _modules("triggers.operation"),
         "connection-types": [

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from airflow_provider.yandex_ai_studio.operators.ai_studio import YandexAIStudioCompletionOperator
+from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 
 with DAG("bench_auto", schedule=None, max_active_runs=100, max_active_tasks=100):
     for number in range(int(os.environ["BENCH_TASKS"])):

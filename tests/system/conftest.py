@@ -16,9 +16,9 @@ import requests
 
 from system.plans import EXAMPLES, PACKAGES, PLANS
 from system.scene import Run, Service, connection_to, long_service
-from tools.local_airflow import LocalAirflow
-from tools.local_emulator import LocalEmulator
-from tools.local_postgres import scratch_postgres
+from tools.harness.airflow import LocalAirflow
+from tools.harness.emulator import LocalEmulator
+from tools.harness.postgres import scratch_postgres
 
 HERE = Path(__file__).parent
 

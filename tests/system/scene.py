@@ -12,8 +12,8 @@ from typing import Any
 import requests
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
-from tools.airflow_client import POLL_INTERVAL, AirflowClientError
-from tools.local_airflow import LocalAirflow
+from tools.harness.airflow import LocalAirflow
+from tools.harness.airflow_client import POLL_INTERVAL, AirflowClientError
 
 PATIENCE = 90.0
 """Seconds that anything may take here; two cores run everything at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from tools.local_airflow import LocalAirflow
+from tools.harness.airflow import LocalAirflow
 
 
 def pattern_of(needles: Iterable[str]) -> re.Pattern[str]:

@@ -10,8 +10,8 @@ import pytest
 
 from system.plans import AWKWARD, EXAMPLES, PACKAGES
 from system.scene import Run, Service, eventually, text_of
-from tools.local_airflow import LocalAirflow
-from tools.local_emulator import LocalEmulator
+from tools.harness.airflow import LocalAirflow
+from tools.harness.emulator import LocalEmulator
 
 pytestmark = pytest.mark.system
 

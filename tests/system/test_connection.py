@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_provider.yandex_ai_studio.get_provider_info import get_provider_info
-from tools.local_airflow import LocalAirflow
-from tools.local_emulator import LocalEmulator
+from tools.harness.airflow import LocalAirflow
+from tools.harness.emulator import LocalEmulator
 
 pytestmark = pytest.mark.system
 

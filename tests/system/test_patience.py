@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from system.scene import Run, Service, eventually
-from tools.local_airflow import LocalAirflow
+from tools.harness.airflow import LocalAirflow
 
 pytestmark = pytest.mark.system
 

@@ -6,7 +6,7 @@ import pytest
 
 from system.plans import PLANS
 from system.scene import Run, Service
-from tools.local_emulator import LocalEmulator
+from tools.harness.emulator import LocalEmulator
 
 pytestmark = pytest.mark.system
 

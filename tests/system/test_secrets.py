@@ -11,8 +11,8 @@ import pytest
 from system.plans import AWKWARD
 from system.scene import Run, Service
 from system.search import files_with, pattern_of, tables_with
-from tools.local_airflow import LocalAirflow
-from tools.local_emulator import LocalEmulator
+from tools.harness.airflow import LocalAirflow
+from tools.harness.emulator import LocalEmulator
 
 pytestmark = pytest.mark.system
 

@@ -10,7 +10,7 @@ import pytest
 from system.plans import PLANS
 from system.scene import Run, Service, eventually
 from system.search import pattern_of, tables_with
-from tools.local_airflow import LocalAirflow
+from tools.harness.airflow import LocalAirflow
 
 pytestmark = pytest.mark.system
 

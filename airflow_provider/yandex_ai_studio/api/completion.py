@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.api import values
+from airflow_provider.yandex_ai_studio.api.call import Call, Rpc, clean
+from airflow_provider.yandex_ai_studio.api.completion_request import TOOL_CHOICES, CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints, path_segment
-from airflow_provider.yandex_ai_studio.call import Call, Rpc, clean
-from airflow_provider.yandex_ai_studio.completion_request import TOOL_CHOICES, CompletionRequest
-from airflow_provider.yandex_ai_studio.models import Failure, Generation, Message, Operation, ToolCall, Usage
+from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Message, Operation, ToolCall, Usage
 
 TEXT_GENERATION = "yandex.cloud.ai.foundation_models.v1.TextGenerationService"
 TEXT_GENERATION_ASYNC = "yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService"

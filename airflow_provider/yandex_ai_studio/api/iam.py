@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.api import values
+from airflow_provider.yandex_ai_studio.api.call import Call
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
-from airflow_provider.yandex_ai_studio.call import Call
-from airflow_provider.yandex_ai_studio.models import IssuedToken
+from airflow_provider.yandex_ai_studio.api.models import IssuedToken
 
 JWT_AUDIENCE = "https://iam.api.cloud.yandex.net/iam/v1/tokens"
 """What a JWT must be made out to, through whatever gateway it goes there."""

@@ -11,11 +11,11 @@ from typing import Any
 import pendulum
 
 from airflow_provider.yandex_ai_studio.api import values
+from airflow_provider.yandex_ai_studio.api.call import Call, clean
 from airflow_provider.yandex_ai_studio.api.completion import COMPLETION_TIMEOUT
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints, path_segment
-from airflow_provider.yandex_ai_studio.call import Call, clean
-from airflow_provider.yandex_ai_studio.models import Failure, Generation, Message, Operation, Usage
-from airflow_provider.yandex_ai_studio.response_request import ResponseRequest
+from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Message, Operation, Usage
+from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
 
 ENDED = frozenset({"completed", "failed", "cancelled", "incomplete"})
 

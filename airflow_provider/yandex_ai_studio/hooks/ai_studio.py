@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_provider.yandex_ai_studio import api, schedule
-from airflow_provider.yandex_ai_studio.completion_request import CompletionRequest
+from airflow_provider.yandex_ai_studio.api import completion, operations, responses
+from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
+from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
+from airflow_provider.yandex_ai_studio.client.settings import Settings, fields_of_yandexcloud
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
@@ -23,16 +26,14 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     ServiceUnavailable,
     YandexAIStudioError,
 )
-from airflow_provider.yandex_ai_studio.models import Api, Generation, Operation
-from airflow_provider.yandex_ai_studio.response_request import ResponseRequest
-from airflow_provider.yandex_ai_studio.settings import Settings, fields_of_yandexcloud
-from airflow_provider.yandex_ai_studio.waiting import End, Wait, decide
+from airflow_provider.yandex_ai_studio.waiting import schedule
+from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait, decide
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from airflow_provider.yandex_ai_studio.async_transport import AsyncClient
-    from airflow_provider.yandex_ai_studio.transport import Client
+    from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
+    from airflow_provider.yandex_ai_studio.client.worker import Client
 
 
 class YandexAIStudioHook(BaseHook):
@@ -81,10 +82,10 @@ class YandexAIStudioHook(BaseHook):
     @cached_property
     def _client(self) -> Client:
         if self.settings.transport == "grpc":
-            from airflow_provider.yandex_ai_studio.grpc_transport import GrpcClient
+            from airflow_provider.yandex_ai_studio.client.grpc import GrpcClient
 
             return GrpcClient(self.settings, sleep=self._sleep)
-        from airflow_provider.yandex_ai_studio.transport import Client
+        from airflow_provider.yandex_ai_studio.client.worker import Client
 
         return Client(self.settings, sleep=self._sleep)
 
@@ -95,10 +96,10 @@ class YandexAIStudioHook(BaseHook):
         connection = await get_async_connection(self.conn_id)
         settings = _settings(connection, await get_async_extra_dejson(connection))
         if settings.transport == "grpc":
-            from airflow_provider.yandex_ai_studio.grpc_transport import GrpcAsyncClient
+            from airflow_provider.yandex_ai_studio.client.grpc import GrpcAsyncClient
 
             return GrpcAsyncClient(settings)
-        from airflow_provider.yandex_ai_studio.async_transport import AsyncClient
+        from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
 
         return AsyncClient(settings)
 
@@ -109,7 +110,7 @@ class YandexAIStudioHook(BaseHook):
         :param model: A short name, with a branch if need be (``yandexgpt``, ``yandexgpt-lite/rc``), or a full
             model URI. Default: the connection's ``model``, else ``yandexgpt``.
         :param parts: The others, as
-            :meth:`~airflow_provider.yandex_ai_studio.completion_request.CompletionRequest.of` takes them.
+            :meth:`~airflow_provider.yandex_ai_studio.api.completion_request.CompletionRequest.of` takes them.
         :raises ConfigurationError: It names the parameter that is wrong.
         """
         settings = self.settings
@@ -121,7 +122,7 @@ class YandexAIStudioHook(BaseHook):
 
         :param model: As for :meth:`completion_request`.
         :param parts: The others, as
-            :meth:`~airflow_provider.yandex_ai_studio.response_request.ResponseRequest.of` takes them.
+            :meth:`~airflow_provider.yandex_ai_studio.api.response_request.ResponseRequest.of` takes them.
         :raises ConfigurationError: It names the parameter that is wrong.
         """
         settings = self.settings
@@ -133,7 +134,7 @@ class YandexAIStudioHook(BaseHook):
 
         :raises RequestError: The service refused it, or its answer got lost.
         """
-        return self.get_conn().send(api.submit_completion(self.settings.endpoints, request))
+        return self.get_conn().send(completion.submit_completion(self.settings.endpoints, request))
 
     def complete(self, request: CompletionRequest) -> Generation:
         """
@@ -141,7 +142,7 @@ class YandexAIStudioHook(BaseHook):
 
         :raises RequestError: The service refused it, or its answer got lost.
         """
-        return self.get_conn().send(api.complete(self.settings.endpoints, request))
+        return self.get_conn().send(completion.complete(self.settings.endpoints, request))
 
     def stream_completion(self, request: CompletionRequest) -> Iterator[Generation]:
         """
@@ -154,7 +155,7 @@ class YandexAIStudioHook(BaseHook):
         .. seealso:: https://yandex.cloud/en/docs/foundation-models/operations/yandexgpt/create-prompt
         """
         status = "partial"
-        for generation in self.get_conn().stream(api.stream_completion(self.settings.endpoints, request)):
+        for generation in self.get_conn().stream(completion.stream_completion(self.settings.endpoints, request)):
             status = generation.status
             yield generation
         if status == "partial":
@@ -166,7 +167,7 @@ class YandexAIStudioHook(BaseHook):
 
         :raises RequestError: The service refused it, or its answer got lost.
         """
-        return self.get_conn().send(api.create_response(self.settings.endpoints, request))
+        return self.get_conn().send(responses.create_response(self.settings.endpoints, request))
 
     def get_operation(self, operation_id: str, of: Api = "completion", *, repeat: bool = True) -> Operation:
         """
@@ -177,7 +178,7 @@ class YandexAIStudioHook(BaseHook):
         :raises NotFound: The service does not know it (any more).
         """
         send = self.get_conn().send if repeat else self.get_conn().send_once
-        return send(api.read(self.settings.endpoints, of, operation_id))
+        return send(operations.read(self.settings.endpoints, of, operation_id))
 
     def cancel_operation(self, operation_id: str, of: Api = "completion") -> Operation:
         """
@@ -186,7 +187,7 @@ class YandexAIStudioHook(BaseHook):
         :param of: The API that it belongs to.
         :raises RequestError: It refused.
         """
-        *others, last = api.cancel(self.settings.endpoints, of, operation_id)
+        *others, last = operations.cancel(self.settings.endpoints, of, operation_id)
         for call in others:
             with suppress(BadRequest, NotFound):
                 return self.get_conn().send(call)
@@ -200,9 +201,9 @@ class YandexAIStudioHook(BaseHook):
         :raises RequestError: It refused.
         """
         async with await self.get_async_conn() as client:
-            if (await client.send(api.read(client.settings.endpoints, of, operation_id))).done:
+            if (await client.send(operations.read(client.settings.endpoints, of, operation_id))).done:
                 return False
-            *others, last = api.cancel(client.settings.endpoints, of, operation_id)
+            *others, last = operations.cancel(client.settings.endpoints, of, operation_id)
             for call in others:
                 with suppress(BadRequest, NotFound):
                     await client.send(call)
@@ -240,11 +241,11 @@ class YandexAIStudioHook(BaseHook):
 
     def count_tokens(self, request: CompletionRequest) -> int:
         """Count the input tokens of a request as its model sees them. Free of charge."""
-        return self.get_conn().send(api.count_tokens(self.settings.endpoints, request))
+        return self.get_conn().send(completion.count_tokens(self.settings.endpoints, request))
 
     def list_models(self) -> list[str]:
         """Return the URIs of the models that the folder can use."""
-        return self.get_conn().send(api.list_models(self.settings.endpoints))
+        return self.get_conn().send(responses.list_models(self.settings.endpoints))
 
     def test_connection(self) -> tuple[bool, str]:
         """
@@ -254,7 +255,7 @@ class YandexAIStudioHook(BaseHook):
         """
         try:
             request = self.completion_request(prompt="ping")
-            count = self.get_conn().send_once(api.count_tokens(self.settings.endpoints, request))
+            count = self.get_conn().send_once(completion.count_tokens(self.settings.endpoints, request))
         except YandexAIStudioError as error:
             return False, str(error)
         return True, f"The service answers, and the model {request.model_uri} is open to this account ({count} tokens)."

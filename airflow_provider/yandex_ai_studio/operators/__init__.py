@@ -1,1 +1,1 @@
-"""Operators."""
+"""What a DAG submits with: :mod:`.base` is what all operators do alike, each module beside it one API."""

@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from airflow_provider.yandex_ai_studio.checks import wrong
-from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, InvalidOutput, RequestError
-from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from airflow_provider.yandex_ai_studio.journal import Journal
-from airflow_provider.yandex_ai_studio.kill import TaskInstanceKey, is_last_attempt, look_whether_abandoned
-from airflow_provider.yandex_ai_studio.outcome import invalid
-from airflow_provider.yandex_ai_studio.resume import (
+from airflow_provider.yandex_ai_studio.answers.outcome import invalid
+from airflow_provider.yandex_ai_studio.api.checks import wrong
+from airflow_provider.yandex_ai_studio.durability.journal import Journal
+from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, is_last_attempt, look_whether_abandoned
+from airflow_provider.yandex_ai_studio.durability.resume import (
     Wakeup,
     deferral_timeout,
     last_look,
     may_end_in_triggerer,
     take_answer,
 )
-from airflow_provider.yandex_ai_studio.submission import OnUnknownSubmission, Submission
-from airflow_provider.yandex_ai_studio.waiting import Wait
+from airflow_provider.yandex_ai_studio.durability.submission import OnUnknownSubmission, Submission
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, InvalidOutput, RequestError
+from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.waiting.decision import Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider.yandex_ai_studio.call import Call
-    from airflow_provider.yandex_ai_studio.models import Api, Generation, Operation
+    from airflow_provider.yandex_ai_studio.api.call import Call
+    from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
 
 
 class OperationOperator(BaseOperator):

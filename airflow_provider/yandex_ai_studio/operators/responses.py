@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider.yandex_ai_studio import api
+from airflow_provider.yandex_ai_studio.api import responses
+from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output
+from airflow_provider.yandex_ai_studio.durability.resume import take_answer
 from airflow_provider.yandex_ai_studio.operators.base import OperationOperator
-from airflow_provider.yandex_ai_studio.output import JsonSchema, Output
-from airflow_provider.yandex_ai_studio.resume import take_answer
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider.yandex_ai_studio.call import Call
-    from airflow_provider.yandex_ai_studio.models import Api, Generation, Operation
+    from airflow_provider.yandex_ai_studio.api.call import Call
+    from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
 
 
 class YandexAIStudioResponseOperator(OperationOperator):
@@ -103,7 +103,7 @@ class YandexAIStudioResponseOperator(OperationOperator):
             json_schema=self.json_schema,
         )
         self.log.info("The request: %s message(s) to %s", len(request.messages), request.model_uri)
-        return api.create_response(self.hook.settings.endpoints, request)
+        return responses.create_response(self.hook.settings.endpoints, request)
 
     def needs_worker(self) -> bool:
         """Tell whether the answer holds a value to be taken out."""

@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
+from airflow_provider.yandex_ai_studio.answers.outcome import expired
+from airflow_provider.yandex_ai_studio.durability.resume import (
+    DEFERRAL_MARGIN,
+    Wakeup,
+    deferral_timeout,
+    last_look,
+    may_end_in_triggerer,
+    take_answer,
+)
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
     NotFound,
@@ -20,22 +29,13 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     YandexAIStudioError,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from airflow_provider.yandex_ai_studio.outcome import expired
-from airflow_provider.yandex_ai_studio.resume import (
-    DEFERRAL_MARGIN,
-    Wakeup,
-    deferral_timeout,
-    last_look,
-    may_end_in_triggerer,
-    take_answer,
-)
 from airflow_provider.yandex_ai_studio.sensors.start import template_for_the_triggerer
-from airflow_provider.yandex_ai_studio.waiting import NOT_FOUND_GRACE, Wait
+from airflow_provider.yandex_ai_studio.waiting.decision import NOT_FOUND_GRACE, Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider.yandex_ai_studio.models import Api, Operation
+    from airflow_provider.yandex_ai_studio.api.models import Api, Operation
 
 TRIGGER = "airflow_provider.yandex_ai_studio.triggers.operation.YandexAIStudioOperationTrigger"
 
@@ -55,7 +55,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         ``poke_interval`` of any other sensor.
     :param end_from_trigger: Finish the task in the triggerer, without another start of a worker. None: wherever
         Airflow loses nothing by it; see
-        :class:`~airflow_provider.yandex_ai_studio.operators.ai_studio.YandexAIStudioCompletionOperator`.
+        :class:`~airflow_provider.yandex_ai_studio.operators.completion.YandexAIStudioCompletionOperator`.
     :param start_from_trigger: Begin in the triggerer, so that no worker is started at all. Not for mapped tasks. The
         ``operation_id`` is rendered there: give a constant, ``submit.output``, or a template.
     :raises AirflowSensorTimeout: The operation still runs after ``timeout``.

@@ -11,13 +11,13 @@ from typing import Any
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
+from airflow_provider.yandex_ai_studio.answers.outcome import story_of, xcoms_of
+from airflow_provider.yandex_ai_studio.api.models import Api, Generation
+from airflow_provider.yandex_ai_studio.durability.kill import look_whether_abandoned
+from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN, Wakeup
 from airflow_provider.yandex_ai_studio.exceptions import RequestError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from airflow_provider.yandex_ai_studio.kill import look_whether_abandoned
-from airflow_provider.yandex_ai_studio.models import Api, Generation
-from airflow_provider.yandex_ai_studio.outcome import story_of, xcoms_of
-from airflow_provider.yandex_ai_studio.resume import DEFERRAL_MARGIN, Wakeup
-from airflow_provider.yandex_ai_studio.waiting import End, Outcome, Wait
+from airflow_provider.yandex_ai_studio.waiting.decision import End, Outcome, Wait
 
 
 class YandexAIStudioOperationTrigger(BaseTrigger):
@@ -129,7 +129,9 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         return float((self.timeout_after - DEFERRAL_MARGIN).timestamp())
 
     async def _end(self, wait: Wait) -> End:
-        from airflow_provider.yandex_ai_studio import poller  # a worker builds triggers, and needs no aiohttp for it
+        from airflow_provider.yandex_ai_studio.waiting import (
+            poller,
+        )  # a worker builds triggers, and needs no aiohttp for it
 
         connect = YandexAIStudioHook(self.conn_id).get_async_conn
         async for news in poller.watch(self.conn_id, wait, connect):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import dag, task
 
-from airflow_provider.yandex_ai_studio.operators.ai_studio import YandexAIStudioCompletionOperator
+from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
 
 CONN_ID = "{{ dag_run.conf['conn_id'] }}"

@@ -1,0 +1,167 @@
+"""Checks of what a user asks for. Each error names the parameter, and repeats no text that may be private."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast, get_args
+
+from airflow_provider.yandex_ai_studio.api.models import Message, Role, ToolCall, ToolResult
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+
+CONTENTS = ("text", "tool_calls", "tool_results")
+"""What a message may hold, one of them."""
+
+
+def wrong(what: str) -> ConfigurationError:
+    """Return the error for a parameter that is wrong."""
+    return ConfigurationError(f"{what}. Nothing was sent to the service.")
+
+
+def model_uri(model: str, folder_id: str | None) -> str:
+    """
+    Return the URI of a model: a full URI as it is, a short name within the folder.
+
+    :raises ConfigurationError: No model, or a short name and no folder.
+    """
+    model = model.strip()
+    if not model:
+        raise wrong("`model` is empty. Name one, e.g. 'yandexgpt'")
+    if "://" in model:
+        return model
+    if not folder_id:
+        raise wrong(
+            f"The model {model!r} belongs to a folder, and none is given. Set `folder_id` in the connection's "
+            f"extra fields, or give the model as a full URI: gpt://<folder_id>/{model}"
+        )
+    return f"gpt://{folder_id}/{model}"
+
+
+def conversation(
+    prompt: str | None, messages: Sequence[Mapping[str, Any]] | None, instructions: str | None
+) -> tuple[Message, ...]:
+    """
+    Return the messages of a request: instructions, then the conversation so far, then the prompt.
+
+    :raises ConfigurationError: Neither a prompt nor messages, or a message that is not one.
+    """
+    if prompt is None and messages is None:
+        raise wrong("Neither `prompt` nor `messages` is set. Give a prompt, a conversation, or both")
+    turns: list[Message] = []
+    if instructions is not None:
+        turns.append(Message("system", text(instructions, "`instructions`")))
+    if messages is not None:
+        if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence) or not messages:
+            raise wrong(
+                f"`messages` must be a list with at least one {{'role': ..., 'text': ...}}, not {shape(messages)}"
+            )
+        turns += [_message(item, number) for number, item in enumerate(messages, start=1)]
+    if prompt is not None:
+        turns.append(Message("user", text(prompt, "`prompt`")))
+    return tuple(turns)
+
+
+def text(value: Any, what: str) -> str:
+    """Return a text that is not empty and can be sent."""
+    what = what[0].upper() + what[1:]
+    if not isinstance(value, str) or not value.strip():
+        raise wrong(f"{what} must be a text that is not empty; it is {shape(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise wrong(
+            f"{what} holds half a character (a lone surrogate), which can't be sent. Was it cut or decoded wrongly?"
+        ) from None
+    return value
+
+
+def fraction(value: float | str | None, what: str) -> float | None:
+    """Return a number from 0 to 1. It may be a string, because a rendered template is one."""
+    if value is None:
+        return None
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not 0 <= number <= 1:
+        raise wrong(f"`{what}` must be a number from 0 to 1, not {value!r}")
+    return number
+
+
+def count(value: int | str | None, what: str) -> int | None:
+    """Return a whole number of at least 1. It may be a string, because a rendered template is one."""
+    if value is None:
+        return None
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if not 1 <= number < 2**63:
+        raise wrong(f"`{what}` must be a whole number of at least 1, not {value!r}")
+    return number
+
+
+def choice(value: str | None, what: str, choices: Sequence[str]) -> str | None:
+    """Return one of the choices."""
+    if value is not None and value not in choices:
+        raise wrong(f"`{what}` must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def shape(value: Any) -> str:
+    """Describe a wrong value without repeating a text that may be private."""
+    if isinstance(value, str):
+        return "an empty text" if not value.strip() else "a text"
+    if isinstance(value, Mapping):
+        return f"a mapping with the keys {sorted(map(str, value))}"
+    if isinstance(value, Sequence):
+        return f"a list of {len(value)}"
+    return repr(value) if value is None else f"a {type(value).__name__}"
+
+
+def _message(item: Mapping[str, Any], number: int) -> Message:
+    where = f"message {number} of `messages`"
+    content = set(item) - {"role"} if isinstance(item, Mapping) else set()
+    if len(content) != 1 or "role" not in item or not content <= set(CONTENTS):
+        raise wrong(
+            f"The {where} must have the key 'role' and one of {', '.join(map(repr, CONTENTS))}, and no others; it is "
+            f"{shape(item)}"
+        )
+    role = item["role"]
+    if role not in get_args(Role):
+        shown = repr(role) if isinstance(role, str) and re.fullmatch(r"\w{1,20}", role) else shape(role)
+        raise wrong(f"The {where} has {shown} as its role; it must be one of {', '.join(get_args(Role))}")
+    role = cast(Role, role)
+    if "text" in item:
+        return Message(role, text(item["text"], f"the text of {where}"))
+    if "tool_calls" in item:
+        calls = [_tool_call(call, where) for call in _listed(item["tool_calls"], where)]
+        return Message(role, tool_calls=tuple(calls))
+    results = [_tool_result(result, where) for result in _listed(item["tool_results"], where)]
+    return Message(role, tool_results=tuple(results))
+
+
+def _listed(value: Any, where: str) -> Sequence[Any]:
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence) or not value:
+        raise wrong(f"The {where} must list at least one tool call or result; it has {shape(value)}")
+    return value
+
+
+def _tool_call(call: Any, where: str) -> ToolCall:
+    match call:
+        case {"name": str(name), "arguments": Mapping() as arguments} if set(call) == {"name", "arguments"}:
+            return ToolCall(name, dict(arguments))
+    raise wrong(
+        f"The {where} must list its tool calls as {{'name': ..., 'arguments': {{...}}}}, the arguments as a mapping; "
+        f"one of them is {shape(call)}"
+    )
+
+
+def _tool_result(result: Any, where: str) -> ToolResult:
+    match result:
+        case {"name": str(name), "content": str(content)} if set(result) == {"name", "content"}:
+            return ToolResult(name, text(content, f"the content of a tool result in {where}"))
+    raise wrong(
+        f"The {where} must list its tool results as {{'name': ..., 'content': ...}}, the content as a text; one of "
+        f"them is {shape(result)}"
+    )

@@ -1,0 +1,154 @@
+"""
+What this task has already submitted and paid for.
+
+The service knows no idempotency key and lists no operations: an id that is not written down is gone. So the intent to
+submit is written down first, then the id. The record lives in Airflow's ``task_state_store`` (3.3 and later), which
+survives retries and clears. The decisions are pure; :class:`Journal` is the edge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import timedelta
+from enum import Enum
+from typing import Any, Protocol
+
+from airflow_provider.yandex_ai_studio.api.models import Api, Operation
+from airflow_provider.yandex_ai_studio.exceptions import NotFound, RateLimited, RequestError, ServiceUnavailable
+from airflow_provider.yandex_ai_studio.waiting.decision import NOT_FOUND_GRACE
+
+KEY = "yandex_ai_studio_operation"
+
+RETENTION = timedelta(days=7)
+"""How long a record is kept: longer than the 3 days for which the service keeps a result."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """
+    One submission.
+
+    :param fingerprint: What was asked for, as :func:`fingerprint_of` gives it.
+    :param submitted_at: When, in seconds since the epoch.
+    :param operation_id: What came of it; None while nobody knows.
+    """
+
+    fingerprint: str
+    submitted_at: float
+    operation_id: str | None = None
+    api: Api = "completion"
+
+
+class Step(Enum):
+    """What a task does first, from the journal alone."""
+
+    SUBMIT = "nothing is known: submit"
+    SETTLE_UNKNOWN = "a submission was begun, and nobody knows what came of it"
+    LOOK = "this very request was submitted: look how its operation stands"
+    REPLACE = "another request was submitted: cancel its operation, then submit this one"
+
+
+class Fate(Enum):
+    """What becomes of a known operation, after one look at it."""
+
+    WAIT = "it runs, or can't be seen for now: wait for it"
+    TAKE = "it has an answer: take it"
+    SUBMIT_ANEW = "it ended without an answer, or is gone: submit the request anew"
+
+
+def fingerprint_of(body: Mapping[str, Any] | None) -> str:
+    """Return what tells one request from another, without revealing its text."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def first_step(record: Record | None, fingerprint: str) -> Step:
+    """Decide what to do about the last submission of this task."""
+    if record is None:
+        return Step.SUBMIT
+    if record.operation_id is None:
+        return Step.SETTLE_UNKNOWN
+    return Step.LOOK if record.fingerprint == fingerprint else Step.REPLACE
+
+
+def fate_of(seen: Operation | RequestError, *, age: float) -> Fate:
+    """
+    Decide what becomes of a known operation.
+
+    :param age: Seconds since it was submitted.
+    :raises RequestError: The service does not answer this account about it; nothing follows from that.
+    """
+    match seen:
+        case Operation(error=error) if error is not None:
+            return Fate.SUBMIT_ANEW
+        case Operation(done=False):
+            return Fate.WAIT
+        case Operation(generation=None):
+            return Fate.SUBMIT_ANEW
+        case Operation():
+            return Fate.TAKE
+        case NotFound():
+            return Fate.WAIT if age < NOT_FOUND_GRACE else Fate.SUBMIT_ANEW
+        case RateLimited() | ServiceUnavailable():
+            return Fate.WAIT
+        case _:
+            raise seen
+
+
+class Store(Protocol):
+    """The part of Airflow's ``task_state_store`` that the journal uses."""
+
+    def get(self, key: str) -> Any:
+        """Return the value, or None."""
+
+    def set(self, key: str, value: Any, *, retention: timedelta) -> None:
+        """Write the value."""
+
+    def delete(self, key: str) -> None:
+        """Forget the value."""
+
+
+class Journal:
+    """
+    The record of one task instance, kept across its attempts.
+
+    :param store: ``context["task_state_store"]``, or None where Airflow has none: then nothing is remembered.
+    """
+
+    def __init__(self, store: Store | None) -> None:
+        self._store = store
+
+    @property
+    def lasting(self) -> bool:
+        """Whether another attempt will find what this one writes."""
+        return self._store is not None
+
+    def read(self) -> Record | None:
+        """
+        Return the last submission, or None where there was none.
+
+        An error of the store is raised: it must not be taken for "nothing was submitted".
+        """
+        value = self._store.get(KEY) if self._store else None
+        if value is None:
+            return None
+        known = {field.name for field in fields(Record)}
+        return Record(**{name: item for name, item in dict(value).items() if name in known})
+
+    def write(self, record: Record) -> None:
+        """Write the last submission down."""
+        if self._store:
+            self._store.set(KEY, asdict(record), retention=RETENTION)
+
+    def strike_out(self, operation_id: str) -> None:
+        """Forget an operation whose end was told to the user, but not one that a newer attempt has paid for since."""
+        record = self.read()
+        if record is not None and record.operation_id == operation_id:
+            self.forget()
+
+    def forget(self) -> None:
+        """Forget the last submission, whatever it is: it surely came to nothing, or was told to the user."""
+        if self._store:
+            self._store.delete(KEY)

@@ -1,0 +1,208 @@
+"""Whatever comes back for a request is a value or an error that says what it means; and what goes along with one."""
+
+import json
+from dataclasses import astuple
+
+import pendulum
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider.yandex_ai_studio.api import completion, iam, responses
+from airflow_provider.yandex_ai_studio.api.call import Answer, no_answer, result_of
+from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
+from airflow_provider.yandex_ai_studio.api.models import Generation, Message, Operation
+from airflow_provider.yandex_ai_studio.exceptions import (
+    AuthenticationError,
+    BadRequest,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    RequestError,
+    ServiceUnavailable,
+)
+
+NOW = 1_795_000_000.0
+VENDOR = Endpoints()
+REQUEST = CompletionRequest("gpt://b1g/yandexgpt", (Message("user", "ping"),))
+SUBMIT = completion.submit_completion(VENDOR, REQUEST)
+COMPLETE = completion.complete(VENDOR, REQUEST)
+GET = completion.get_operation(VENDOR, "d7q1")
+CANCEL = completion.cancel_operation(VENDOR, "d7q1", method="GET")
+TOKENS = completion.count_tokens(VENDOR, REQUEST)
+MODELS = responses.list_models(VENDOR)
+EXCHANGE = iam.exchange_jwt(VENDOR, "ey.J.hb", now=NOW)
+
+SESSION = "Error in session internal_id=1-2&request_id=3&client_request_id=undefined&folder_id=b1g: "
+
+
+def answer(status, body=b"", **headers):
+    return Answer(status, body if isinstance(body, bytes) else json.dumps(body).encode(), headers)
+
+
+def refusal(call, status, body=b"", **headers):
+    with pytest.raises(RequestError) as error:
+        result_of(call, answer(status, body, **headers))
+    return error.value
+
+
+STATUSES = [
+    # status, class, whether the request may have been taken
+    (301, ServiceUnavailable, True),
+    (400, BadRequest, False),
+    (401, AuthenticationError, False),
+    (403, PermissionDenied, False),
+    (404, NotFound, False),
+    (405, BadRequest, False),
+    (408, ServiceUnavailable, False),
+    (409, BadRequest, False),
+    (413, BadRequest, False),
+    (425, ServiceUnavailable, False),
+    (429, RateLimited, False),
+    (500, ServiceUnavailable, True),
+    (501, ServiceUnavailable, True),
+    (502, ServiceUnavailable, True),
+    (503, ServiceUnavailable, False),
+    (504, ServiceUnavailable, True),
+    (599, ServiceUnavailable, True),
+    *[(status, ServiceUnavailable, True) for status in (201, 202, 204, 302, 307)],  # nobody said no
+]
+
+
+@pytest.mark.parametrize(("status", "kind", "arrived"), STATUSES)
+def test_a_status_says_what_is_wrong_and_whether_the_request_may_have_been_taken(status, kind, arrived):
+    error = refusal(SUBMIT, status, {"id": "d7q1"})
+    assert type(error) is kind
+    assert (error.status, error.arrived) == (status, arrived)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "grpc_code", "message"),
+    [
+        # the letters are those of the facts sheet, section 4.2
+        (429, {"error": {"grpcCode": 8, "httpCode": 429, "message": "gauge quota", "httpStatus": "Too Many Requests",
+                         "details": []}}, RateLimited, 8, "gauge quota"),  # (a)
+        (400, {"error": {"grpcCode": 3, "httpCode": 400, "message": SESSION + "invalid message role 'x'",
+                         "httpStatus": "Bad Request", "details": []}}, BadRequest, 3, "invalid message role 'x'"),
+        (400, {"error": "invalid character '}'", "code": 3, "message": "invalid character '}' looking for a value",
+               "details": []}, BadRequest, 3, "invalid character '}' looking for a value"),  # (b)
+        (400, {"error": SESSION + "it violates the terms"}, BadRequest, None, "it violates the terms"),
+        (401, {"code": 16, "message": "The apikey has expired 2026-07-31T19:00:00Z.", "details": [{}]},
+         AuthenticationError, 16, "The apikey has expired 2026-07-31T19:00:00Z"),  # (c)
+        (429, {"code": 8, "message": "rate quota limit exceed"}, RateLimited, 8, "rate quota limit exceed"),
+        (400, {"error": {"message": SESSION + "number of input tokens must be no more than 32768, got 59830",
+                         "type": "invalid_request_error"}}, BadRequest, None,
+         "number of input tokens must be no more than 32768, got 59830"),  # (d)
+        (404, {"code": "not_found", "message": "No answer", "param": "id", "type": "x"}, NotFound, None, "No answer"),
+        (502, b"<html>Bad Gateway</html>", ServiceUnavailable, None, "without a reason that can be read"),  # (f)
+        (503, b"", ServiceUnavailable, None, "without a reason that can be read"),
+        (504, b"upstream timed out \xff", ServiceUnavailable, None, "without a reason that can be read"),
+        (500, {"error": None, "code": None, "message": None}, ServiceUnavailable, None, "without a reason"),
+    ],
+)  # fmt: skip
+def test_every_shape_of_an_error_is_read(status, body, kind, grpc_code, message):
+    error = refusal(GET, status, body, **{"x-request-id": "a1b2"})
+    assert type(error) is kind
+    assert (error.status, error.grpc_code, error.request_id) == (status, grpc_code, "a1b2")
+    assert str(error).startswith(f"Could not read operation d7q1: the service answered HTTP {status}")
+    for part in (message, "a1b2"):
+        assert part in str(error)
+    for noise in ("session", "html", "upstream", "None", ".."):
+        assert noise not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "arrived"),
+    [
+        ({"error": {"grpcCode": 8, "httpCode": 429, "message": "gauge quota"}}, RateLimited, 429, False),
+        ({"error": {"code": "model_call_error", "message": "got 56832"}, "output": []}, BadRequest, 400, False),
+        ({"error": {"httpCode": 200, "message": "odd"}}, ServiceUnavailable, 500, True),
+        ({"error": "boom"}, ServiceUnavailable, 500, True),
+    ],
+)
+def test_an_error_inside_an_answer_with_http_200_is_an_error(body, kind, status, arrived):
+    error = refusal(COMPLETE, 200, body)
+    assert type(error) is kind
+    assert (error.status, error.arrived) == (status, arrived)
+
+
+def test_an_operation_that_failed_is_a_good_answer():
+    failed = answer(200, {"id": "d7q1", "done": True, "error": {"code": 13, "message": "boom"}})
+    assert result_of(GET, failed).error.message == "boom"
+
+
+@pytest.mark.parametrize(("arrived", "fate"), [(True, "may have been taken"), (False, "did not reach the service")])
+def test_no_answer_says_whether_the_request_may_have_been_taken(arrived, fate):
+    error = no_answer(SUBMIT, "the connection failed", arrived=arrived)
+    assert (type(error), error.arrived, error.status) == (ServiceUnavailable, arrived, None)
+    assert "Could not submit the completion: the connection failed (asked llm.api.cloud.yandex.net)." in str(error)
+    assert fate in str(error)
+
+
+WIRE = [
+    *["alternatives", "message", "text", "status", "usage", "totalTokens", "completionTokensDetails", "modelVersion"],
+    *["id", "done", "response", "result", "error", "code", "grpcCode", "httpCode", "createdAt", "modifiedAt"],
+    *["tokens", "data", "iamToken", "expiresAt", "details", "reasoningTokens"],
+]
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.sampled_from(["now", "7"])
+keys = st.sampled_from(WIRE) | st.text(max_size=5)
+values = st.recursive(scalars, lambda some: st.lists(some, max_size=3) | st.dictionaries(keys, some, max_size=6))
+objects = st.dictionaries(st.sampled_from(WIRE), values, max_size=8)
+bodies = st.binary() | (values | objects | objects.map(lambda one: {"id": "d7q1"} | one)).map(
+    lambda one: json.dumps(one).encode()
+)
+headers = st.dictionaries(st.sampled_from(["x-request-id", "content-type", "x"]), st.text(max_size=9))
+statuses = st.just(200) | st.integers(100, 599)
+
+
+def well_typed(value):
+    match value:
+        case Operation():
+            return (
+                isinstance(value.id, str)
+                and isinstance(value.done, bool)
+                and (value.error is None or list(map(type, astuple(value.error))) == [int, str])
+                and (value.generation is None or well_typed(value.generation))
+                and all(isinstance(at, pendulum.DateTime | None) for at in (value.created_at, value.modified_at))
+            )
+        case Generation():
+            return (
+                (type(value.text), type(value.status)) == (str, str)
+                and {type(count) for count in astuple(value.usage)} == {int}
+                and isinstance(value.model_version, str | None)
+            )
+        case str() as token, pendulum.DateTime():
+            return bool(token)
+        case list():
+            return all(isinstance(model, str) for model in value)
+    return isinstance(value, int)
+
+
+@pytest.mark.parametrize("call", [SUBMIT, COMPLETE, GET, CANCEL, TOKENS, MODELS, EXCHANGE], ids=lambda call: call.aim)
+@given(seen=st.builds(Answer, statuses, bodies, headers))
+def test_any_answer_is_a_value_or_a_request_error(call, seen):
+    try:
+        outcome = result_of(call, seen)
+    except RequestError as error:
+        outcome = error
+    if isinstance(outcome, RequestError):
+        assert str(outcome).startswith(f"Could not {call.aim}: ")
+        assert outcome.arrived or 400 <= outcome.status < 500 or outcome.status == 503
+    else:
+        assert seen.status == 200
+        assert well_typed(outcome)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"code": 8, "message": "quota"}, RateLimited),
+        ({"grpcCode": 16, "message": "Unknown api key"}, AuthenticationError),
+        ({"code": "rate_limit_exceeded", "message": "quota"}, RateLimited),
+        ({"code": "model_call_error", "message": "number of input tokens"}, BadRequest),
+    ],
+)
+def test_an_error_that_comes_with_200_is_known_by_its_code(error, kind):
+    with pytest.raises(kind):
+        result_of(responses.list_models(Endpoints()), Answer(200, json.dumps({"error": error}).encode(), {}))

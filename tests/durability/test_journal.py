@@ -1,0 +1,144 @@
+"""What is written down, and what is decided from it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Operation, Usage
+from airflow_provider.yandex_ai_studio.durability.journal import (
+    KEY,
+    Fate,
+    Journal,
+    Record,
+    Step,
+    fate_of,
+    fingerprint_of,
+    first_step,
+)
+from airflow_provider.yandex_ai_studio.exceptions import (
+    AuthenticationError,
+    BadRequest,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    RequestError,
+    ServiceUnavailable,
+)
+from support import Store
+
+ANSWER = Generation("text", "final", Usage())
+RECORD = Record("this", 1.0, "d7q1")
+
+records = st.none() | st.builds(
+    Record,
+    fingerprint=st.sampled_from(["this", "other"]),
+    submitted_at=st.floats(0, 2e9),
+    operation_id=st.none() | st.text(min_size=1),
+)
+seen = st.builds(
+    Operation,
+    id=st.just("d7q1"),
+    api=st.just("completion"),
+    done=st.booleans(),
+    error=st.none() | st.just(Failure(13, "internal")),
+    generation=st.none() | st.just(ANSWER),
+) | st.sampled_from(
+    [NotFound("x"), RateLimited("x"), ServiceUnavailable("x"), AuthenticationError("x"), BadRequest("x")]
+)
+
+
+@pytest.mark.parametrize(
+    ("record", "step"),
+    [
+        (None, Step.SUBMIT),
+        (Record("this", 1.0), Step.SETTLE_UNKNOWN),
+        (Record("other", 1.0), Step.SETTLE_UNKNOWN),
+        (Record("this", 1.0, "d7q1"), Step.LOOK),
+        (Record("other", 1.0, "d7q1"), Step.REPLACE),
+    ],
+)
+def test_the_first_step_follows_from_the_record(record: Record | None, step: Step) -> None:
+    assert first_step(record, "this") is step
+
+
+@pytest.mark.parametrize(
+    ("operation", "fate"),
+    [
+        (Operation("d7q1", "completion"), Fate.WAIT),
+        (Operation("d7q1", "completion", done=True, generation=ANSWER), Fate.TAKE),
+        (Operation("d7q1", "completion", done=True, error=Failure(1, "cancelled")), Fate.SUBMIT_ANEW),
+        (Operation("d7q1", "completion", error=Failure(13, "early")), Fate.SUBMIT_ANEW),
+        (Operation("d7q1", "completion", done=True), Fate.SUBMIT_ANEW),
+        (NotFound("gone"), Fate.SUBMIT_ANEW),
+        (RateLimited("busy"), Fate.WAIT),
+        (ServiceUnavailable("down"), Fate.WAIT),
+    ],
+)
+def test_the_fate_of_an_operation_follows_from_one_look(operation: Operation | RequestError, fate: Fate) -> None:
+    assert fate_of(operation, age=3600) is fate
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("x"), PermissionDenied("x"), BadRequest("x")])
+def test_an_operation_that_this_account_may_not_see_is_neither_given_up_nor_replaced(error: RequestError) -> None:
+    with pytest.raises(type(error)):
+        fate_of(error, age=3600)
+
+
+def test_an_operation_that_is_not_to_be_seen_yet_is_waited_for() -> None:
+    assert fate_of(NotFound("not yet"), age=5) is Fate.WAIT
+
+
+@given(record=records)
+def test_the_table_of_steps_is_total_and_submits_only_where_nothing_runs(record: Record | None) -> None:
+    step = first_step(record, "this")
+    assert (step is Step.SUBMIT) == (record is None)
+
+
+@given(what=seen)
+def test_the_table_of_fates_is_total_and_never_drops_an_answer(what: Operation | RequestError) -> None:
+    try:
+        fate = fate_of(what, age=3600)
+    except RequestError:
+        assert isinstance(what, AuthenticationError | BadRequest | PermissionDenied)
+        return
+    if isinstance(what, Operation) and what.done and what.generation and not what.error:
+        assert fate is Fate.TAKE
+    if fate is Fate.SUBMIT_ANEW:
+        assert isinstance(what, NotFound) or (isinstance(what, Operation) and (what.done or what.error))
+
+
+def test_a_record_comes_back_as_it_was_written_and_is_plain_json(store: Store) -> None:
+    Journal(store).write(RECORD)
+    store.values = json.loads(json.dumps(store.values))
+    assert Journal(store).read() == RECORD
+
+
+def test_a_record_of_the_next_release_can_be_read(store: Store) -> None:
+    store.values[KEY] = {"fingerprint": "this", "submitted_at": 1.0, "operation_id": "d7q1", "shape": "new"}
+    assert Journal(store).read() == RECORD
+
+
+def test_a_read_error_is_not_taken_for_nothing_submitted(store: Store) -> None:
+    store.broken = {"get"}
+    with pytest.raises(ConnectionError):
+        Journal(store).read()
+
+
+def test_without_a_store_nothing_is_remembered() -> None:
+    journal = Journal(None)
+    journal.write(RECORD)
+    assert journal.read() is None
+    assert not journal.lasting
+
+
+def test_a_fingerprint_tells_requests_apart_and_reveals_nothing() -> None:
+    body: dict[str, Any] = {"modelUri": "gpt://f/m", "messages": [{"role": "user", "text": "secret plans"}]}
+    reordered = dict(reversed(body.items()))
+    assert fingerprint_of(body) == fingerprint_of(reordered)
+    assert fingerprint_of(body) != fingerprint_of({**body, "modelUri": "gpt://f/n"})
+    assert "secret" not in fingerprint_of(body)

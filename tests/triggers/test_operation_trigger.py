@@ -1,0 +1,216 @@
+"""The trigger: what it is rebuilt from, what it says, and what it does with an operation."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
+
+from airflow_provider.yandex_ai_studio.durability.kill import is_abandoned
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
+from support import API_KEY, TaskInstance
+
+PROMPT = "Secret plans of the ducks."
+
+
+def operation(hook: YandexAIStudioHook) -> str:
+    return hook.submit_completion(hook.completion_request(prompt=PROMPT)).id
+
+
+def trigger(operation_id: str, **fields: Any) -> YandexAIStudioOperationTrigger:
+    made = YandexAIStudioOperationTrigger(operation_id, submitted_at=time.time() - 5, **fields)
+    made.resume_after = 0.0
+    return made
+
+
+async def events_of(trigger: YandexAIStudioOperationTrigger) -> list[TriggerEvent]:
+    return [event async for event in trigger.run()]
+
+
+def said(event: TriggerEvent) -> tuple[str, str]:
+    """Return what an event says, after a look at whether it says no more than it should."""
+    assert event.payload.keys() == {"operation_id", "outcome", "submitted_at", "deadline", "api"}
+    return event.payload["operation_id"], event.payload["outcome"]
+
+
+class Rebuilt(YandexAIStudioOperationTrigger):
+    """The trigger of another release: it knows one field more and one less."""
+
+    fields = (*(name for name in YandexAIStudioOperationTrigger.fields if name != "cancel_on_kill"), "priority")
+
+    def __init__(self, operation_id: str, *, priority: str = "normal", **known: Any) -> None:
+        super().__init__(operation_id, **known)
+        self.priority = priority
+
+
+def test_a_trigger_is_rebuilt_from_json() -> None:
+    original = trigger("d7q1", conn_id="c", deadline=12.5, end_from_trigger=True, cancel_on_kill=True)
+    path, fields = original.serialize()
+    assert path == "airflow_provider.yandex_ai_studio.triggers.operation.YandexAIStudioOperationTrigger"
+    rebuilt = YandexAIStudioOperationTrigger(**json.loads(json.dumps(fields)))
+    assert rebuilt.serialize() == original.serialize()
+
+
+def test_releases_rebuild_each_other_s_triggers() -> None:
+    _, newer = Rebuilt("d7q1", priority="high", submitted_at=1.0).serialize()
+    assert YandexAIStudioOperationTrigger(**newer).submitted_at == 1.0
+    _, older = trigger("d7q1", deadline=2.0, cancel_on_kill=True).serialize()
+    assert Rebuilt(**older).deadline == 2.0
+
+
+async def test_the_event_says_that_it_ended_and_never_what_the_model_wrote(
+    hook: YandexAIStudioHook, emulator: Emulator
+) -> None:
+    operation_id = operation(hook)
+    emulator.advance(3600)
+    (event,) = await events_of(trigger(operation_id))
+    assert said(event) == (operation_id, "ended")
+
+
+async def test_a_final_answer_ends_the_task_with_the_xcoms_that_no_worker_has_written_yet(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: dict[str, Any] = {}
+
+    async def aset(key: str, value: Any, **where: Any) -> None:
+        assert where == {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": -1}
+        written[key] = value
+
+    monkeypatch.setattr(XCom, "aset", aset)
+    operation_id = operation(hook)
+    emulator.advance(3600)
+    waiting = trigger(operation_id, end_from_trigger=True)
+    waiting.task_instance = ti  # type: ignore[assignment]
+    (event,) = await events_of(waiting)
+    assert isinstance(event, TaskSuccessEvent)
+    answer = hook.get_operation(operation_id).generation
+    assert answer is not None
+    assert written == {
+        "return_value": answer.text,
+        "usage": {**answer.usage.as_dict(), "try_number": 1},
+        "model_version": answer.model_version,
+        "status": "final",
+    }
+
+
+async def test_xcoms_that_can_t_be_written_here_are_left_to_a_worker(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def aset(**what: Any) -> None:
+        raise ConnectionError("the API server is down")
+
+    monkeypatch.setattr(XCom, "aset", aset)
+    operation_id = operation(hook)
+    emulator.advance(3600)
+    waiting = trigger(operation_id, end_from_trigger=True)
+    waiting.task_instance = ti  # type: ignore[assignment]
+    (event,) = await events_of(waiting)
+    assert said(event) == (operation_id, "ended")
+
+
+@pytest.mark.parametrize("kind", ["operation_error", "operation_empty", "early_error"])
+async def test_a_failure_always_resumes_on_the_worker(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, kind: str
+) -> None:
+    operation_id = operation(hook)
+    emulator.fault("operations.get", kind, times=None)
+    waiting = trigger(operation_id, end_from_trigger=True)
+    waiting.task_instance = ti  # type: ignore[assignment]
+    (event,) = await events_of(waiting)
+    assert said(event) == (operation_id, "ended")
+
+
+async def test_a_task_that_resumes_stays_deferred_until_the_scheduler_has_seen_its_worker_go(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance
+) -> None:
+    operation_id = operation(hook)
+    emulator.advance(3600)
+    waiting = trigger(operation_id)
+    waiting.task_instance = ti  # type: ignore[assignment]
+    waiting.resume_after = 0.5
+    began = time.time()
+    assert said((await events_of(waiting))[0]) == (operation_id, "ended")
+    assert time.time() - began >= 0.5
+
+
+async def test_a_connection_that_is_wrong_resumes_on_the_worker_which_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_YANDEX_AI_STUDIO_DEFAULT", '{"conn_type": "yandex_ai_studio"}')
+    (event,) = await events_of(trigger("d7q1"))
+    assert said(event) == ("d7q1", "refused")
+
+
+async def test_neither_kwargs_nor_logs_hold_a_secret_or_a_text(
+    hook: YandexAIStudioHook, emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operation_id = operation(hook)
+    emulator.fault("operations.get", "status", status=401, body={"code": 16, "message": f"Unknown api key '{API_KEY}'"})
+    emulator.advance(3600)
+    waiting = trigger(operation_id)
+    await events_of(waiting)
+    said = "".join(capsys.readouterr()) + repr(waiting)
+    assert operation_id in said
+    assert "401" in said
+    assert API_KEY not in said
+    assert PROMPT not in said
+
+
+@pytest.mark.parametrize(
+    ("states", "abandoned"),
+    [
+        ({}, True),
+        ({"run": {}}, True),
+        ({"run": {"generate": "failed"}}, True),
+        ({"run": {"generate": "success"}}, True),
+        ({"run": {"generate": "deferred"}}, False),
+        ({"run": {"generate": "running"}}, False),
+        ({"run": {"generate": "restarting"}}, False),
+        ({"run": {"generate": "up_for_retry"}}, False),
+        ({"run": {"generate": "queued"}}, False),
+        ({"run": {"generate": None}}, False),
+        ({"other": {"generate": "running"}}, True),
+    ],
+)
+def test_an_operation_is_abandoned_only_when_its_task_is_over(
+    ti: TaskInstance, states: dict[str, Any], abandoned: bool
+) -> None:
+    assert is_abandoned(states, ti) is abandoned
+
+
+def test_a_mapped_task_is_looked_up_under_its_own_name(ti: TaskInstance) -> None:
+    ti.map_index = 3
+    states = {"run": {"generate": "failed", "generate_3": "deferred"}}
+    assert not is_abandoned(states, ti)
+
+
+@pytest.mark.parametrize(("state", "cancelled"), [("failed", 1), ("deferred", 0), (None, 0)])
+async def test_a_kill_cancels_only_what_nobody_will_come_for(
+    hook: YandexAIStudioHook,
+    emulator: Emulator,
+    ti: TaskInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str | None,
+    cancelled: int,
+) -> None:
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
+        lambda **which: {"run": {"generate": state}},
+    )
+    killed = trigger(operation(hook), cancel_on_kill=True)
+    killed.task_instance = ti  # type: ignore[assignment]
+    await killed.on_kill()
+    assert emulator.stats()["operations"]["cancelled"] == cancelled
+
+
+async def test_a_kill_of_a_wait_for_somebody_else_s_operation_cancels_nothing(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance
+) -> None:
+    killed = trigger(operation(hook))
+    killed.task_instance = ti  # type: ignore[assignment]
+    await killed.on_kill()
+    assert emulator.stats()["requests"]["operations.cancel"] == 0

@@ -1,0 +1,334 @@
+"""Many waits, one poller: against the emulator, on a real event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from airflow_provider.yandex_ai_studio.api import completion
+from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
+from airflow_provider.yandex_ai_studio.api.models import Api
+from airflow_provider.yandex_ai_studio.client.credentials import ApiKey, ServiceAccountKey
+from airflow_provider.yandex_ai_studio.client.settings import Settings
+from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.waiting import poller, schedule
+from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait
+from support import API_KEY, FOLDER, SteppedTime
+
+CONN_ID = "shared"
+
+
+@dataclass
+class Connector:
+    """Stands for the look-up of an Airflow connection, and counts how often it happens."""
+
+    settings: Settings
+    clients: list[AsyncClient] = field(default_factory=list)
+
+    async def __call__(self) -> AsyncClient:
+        self.clients.append(AsyncClient(self.settings))
+        return self.clients[-1]
+
+
+def settings(emulator: Emulator, key: str = API_KEY, polls_per_second: float = 200.0) -> Settings:
+    return Settings(ApiKey(key), Endpoints.at(emulator.url), FOLDER, polls_per_second=polls_per_second)
+
+
+@pytest.fixture
+def connector(emulator: Emulator) -> Connector:
+    return Connector(settings(emulator))
+
+
+def submit(hook: YandexAIStudioHook, number: int = 1) -> list[str]:
+    return [hook.submit_completion(hook.completion_request(prompt=f"Text {n}.")).id for n in range(number)]
+
+
+async def end_of(
+    connector: Connector,
+    operation_id: str,
+    *,
+    age: float = 5.0,
+    deadline: float | None = None,
+    api: Api = "completion",
+) -> End:
+    wait = Wait(operation_id, time.time() - age, deadline, api=api)
+    news = [news async for news in poller.watch(CONN_ID, wait, connector)]
+    assert isinstance(news[-1], End)
+    assert not any(isinstance(item, End) for item in news[:-1])
+    return news[-1]
+
+
+@asynccontextmanager
+async def waiting(
+    connector: Connector, ids: list[str], api: Api = "completion"
+) -> AsyncIterator[list[asyncio.Task[End]]]:
+    """Keep waits running inside the block."""
+    tasks = [asyncio.create_task(end_of(connector, operation_id, api=api)) for operation_id in ids]
+    await asyncio.sleep(0)
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(condition: object, seconds: float = 10.0) -> None:
+    """Wait for a condition, within bounds."""
+    assert callable(condition)
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def reads(emulator: Emulator) -> int:
+    return int(emulator.stats()["requests"]["operations.get"])
+
+
+async def test_all_waits_share_one_look_up_and_few_connections(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    ids = submit(hook, 60)
+    opened = emulator.stats()["connections"]["total"]
+    async with waiting(connector, ids) as tasks:
+        await until(lambda: reads(emulator) >= 60)
+        emulator.advance(3600)
+        ends = await asyncio.gather(*tasks)
+    assert [end.operation.id for end in ends if end.operation] == ids
+    assert len(connector.clients) == 1
+    assert emulator.stats()["connections"]["total"] - opened <= 20
+
+
+async def test_the_last_one_out_closes_the_poller(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    ids = submit(hook, 3)
+    loop_tasks = asyncio.all_tasks()
+    async with waiting(connector, ids):
+        await until(lambda: reads(emulator) >= 3)
+    await until(lambda: asyncio.all_tasks() == loop_tasks)
+    assert poller._pollers[asyncio.get_running_loop()] == {}
+    await until(lambda: emulator.stats()["connections"]["open"] <= 1)  # that of the hook itself
+
+
+async def test_a_wait_that_begins_while_the_last_one_leaves_is_not_lost(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    closing, may_close = asyncio.Event(), asyncio.Event()
+
+    class SlowToClose(AsyncClient):
+        async def close(self) -> None:
+            closing.set()
+            await may_close.wait()
+            await super().close()
+
+    async def connect() -> AsyncClient:
+        return SlowToClose(connector.settings)
+
+    async def wait_for(operation_id: str) -> list[object]:
+        return [news async for news in poller.watch(CONN_ID, Wait(operation_id, time.time() - 5), connect)]
+
+    first, second = submit(hook, 2)
+    emulator.advance(3600)
+    leaving = asyncio.create_task(wait_for(first))
+    await closing.wait()
+    joining = asyncio.create_task(wait_for(second))
+    await until(lambda: reads(emulator) == 2)
+    may_close.set()
+    for news in await asyncio.gather(leaving, joining):
+        assert isinstance(news[-1], End)
+
+
+async def test_a_cancelled_wait_is_not_asked_about_and_leaves_the_others_alone(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    first, second = submit(hook, 2)
+    async with waiting(connector, [first, second]) as tasks:
+        await until(lambda: reads(emulator) >= 2)
+        tasks[0].cancel()
+        emulator.fault("operations.get", "status", status=403, operation_id=first, times=None)
+        await until(lambda: reads(emulator) >= 4)
+        emulator.advance(3600)
+        assert (await tasks[1]).outcome == "ended"
+    assert "403" not in emulator.stats()["responses"]["operations.get"]  # nobody asked about the first one again
+
+
+async def test_the_budget_is_kept_however_many_wait(hook: YandexAIStudioHook, emulator: Emulator) -> None:
+    ids = submit(hook, 40)
+    connector = Connector(settings(emulator, polls_per_second=20))
+    async with waiting(connector, ids):
+        await until(lambda: reads(emulator) >= 60)
+    assert emulator.stats()["peak_requests_per_second"]["operations.get"] <= 22
+
+
+async def test_a_429_slows_everyone_down_and_ends_no_wait(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    ids = submit(hook, 10)
+    emulator.fault("operations.get", "status", status=429, body={"code": 8, "message": "quota"}, times=5)
+    async with waiting(connector, ids) as tasks:
+        await until(lambda: reads(emulator) >= 15)
+        emulator.advance(3600)
+        assert {end.outcome for end in await asyncio.gather(*tasks)} == {"ended"}
+
+
+async def test_a_slow_operation_delays_no_other(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    slow, *others = submit(hook, 6)
+    emulator.advance(3600)
+    emulator.fault("operations.get", "delay", seconds=30, operation_id=slow, times=None)
+    async with waiting(connector, [slow, *others]) as tasks:
+        async with asyncio.timeout(5):
+            await asyncio.gather(*tasks[1:])
+        assert not tasks[0].done()
+
+
+async def test_a_dead_endpoint_delays_no_wait_on_the_other(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    ids = submit(hook, 100)
+    emulator.advance(3600)
+    emulator.fault("responses.get", "delay", seconds=60, times=None)
+    async with waiting(connector, [f"resp-{n}" for n in range(100)], api="responses") as dead:
+        async with waiting(connector, ids) as alive, asyncio.timeout(5):
+            assert {end.outcome for end in await asyncio.gather(*alive)} == {"ended"}
+        assert not any(task.done() for task in dead)
+
+
+async def test_operations_that_hang_hold_up_the_others_for_a_first_question_only(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "FIRST_PATIENCE", 0.5)
+    hanging, alive = submit(hook, 20), submit(hook, 20)
+    for operation_id in hanging:
+        emulator.fault("operations.get", "delay", seconds=60, operation_id=operation_id, times=None)
+    emulator.advance(3600)
+    async with waiting(connector, hanging) as stuck:
+        await until(lambda: reads(emulator) >= 20)
+        async with waiting(connector, alive) as tasks, asyncio.timeout(5):
+            await asyncio.gather(*tasks)
+        assert not any(task.done() for task in stuck)
+
+
+async def test_a_slow_service_is_given_more_time_until_it_answers(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "FIRST_PATIENCE", 0.2)
+    (operation_id,) = submit(hook)
+    emulator.advance(3600)
+    emulator.fault("operations.get", "delay", seconds=0.6, times=None)
+    async with asyncio.timeout(10):
+        assert (await end_of(connector, operation_id)).outcome == "ended"
+    assert reads(emulator) == 3
+
+
+async def test_nothing_is_left_of_waits_that_ended_failed_or_were_cancelled(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    loop_tasks = asyncio.all_tasks()
+    for _ in range(5):
+        done, running = submit(hook), submit(hook, 3)
+        emulator.fault("operations.get", "drop", operation_id=running[0], times=None)
+        async with waiting(connector, running):
+            before = reads(emulator)
+            emulator.fault("operations.get", "status", status=403, operation_id=running[1], times=None)
+            await until(lambda before=before: reads(emulator) >= before + 3)
+        emulator.advance(3600)
+        emulator.clear_faults()
+        assert (await end_of(connector, done[0])).outcome == "ended"
+        await until(lambda: asyncio.all_tasks() == loop_tasks)
+        assert poller._pollers[asyncio.get_running_loop()] == {}
+    await until(lambda: emulator.stats()["connections"]["open"] <= 1)  # that of the hook itself
+
+
+async def test_troubles_are_told_at_a_sane_rate_and_recovery_once(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    (operation_id,) = submit(hook)
+    emulator.fault("operations.get", "status", status=503, body="<html>", times=2)
+    news = []
+    async with asyncio.timeout(20):
+        async for item in poller.watch(CONN_ID, Wait(operation_id, time.time() - 5), connector):
+            news.append(item)
+            if isinstance(item, poller.Recovered):
+                emulator.advance(3600)
+    assert [type(item) for item in news] == [poller.Trouble, poller.Trouble, poller.Recovered, End]
+
+
+async def test_a_wait_whose_deadline_passed_is_asked_about_once_more(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    (operation_id,) = submit(hook)
+    assert (await end_of(connector, operation_id, deadline=time.time() - 60)).outcome == "timeout"
+    emulator.advance(3600)
+    assert (await end_of(connector, operation_id, deadline=time.time() - 60)).outcome == "ended"
+
+
+async def test_an_operation_that_is_gone_ends_the_wait(connector: Connector) -> None:
+    assert (await end_of(connector, "d7qneverwas", age=3600)).outcome == "expired"
+
+
+async def test_a_connection_that_is_wrong_ends_the_wait_with_its_error() -> None:
+    async def broken() -> AsyncClient:
+        raise ConfigurationError("no credential")
+
+    with pytest.raises(ConfigurationError):
+        async for _ in poller.watch(CONN_ID, Wait("d7q1", time.time()), broken):
+            pass
+
+
+async def test_a_rotated_key_is_looked_up_anew(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "RECONNECT_SECONDS", 0.0)
+    (operation_id,) = submit(hook)
+    async with waiting(connector, [operation_id]) as tasks:
+        await until(lambda: reads(emulator) >= 1)
+        emulator.revoke_api_key(API_KEY)
+        emulator.add_api_key("AQVNnext")
+        connector.settings = settings(emulator, "AQVNnext")
+        emulator.advance(3600)
+        assert (await tasks[0]).outcome == "ended"
+    assert len(connector.clients) == 2
+
+
+async def test_a_thousand_waits_over_an_expiry_cost_one_exchange(emulator: Emulator, clock: SteppedTime) -> None:
+    key = ServiceAccountKey.of(emulator.create_service_account_key(), where="service_account_json")
+    connected = Settings(key, Endpoints.at(emulator.url), FOLDER)
+    async with AsyncClient(connected) as client:
+        request = CompletionRequest.of(model="yandexgpt", folder_id=FOLDER, prompt="Hello.")
+        operation = await client.send(completion.submit_completion(connected.endpoints, request))
+        issued = emulator.stats()["tokens_issued"]
+        emulator.advance(13 * 3600)  # the token that the client holds has expired, unknown to it
+        asks = [client.send(completion.get_operation(connected.endpoints, operation.id)) for _ in range(1000)]
+        assert all(seen.done for seen in await asyncio.gather(*asks))
+    assert emulator.stats()["tokens_issued"] == issued + 1
+
+
+async def test_what_the_poller_logs_does_not_land_in_the_task_that_came_first(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    task_of_log: contextvars.ContextVar[str] = contextvars.ContextVar("task_of_log", default="triggerer")
+    seen: list[str] = []
+
+    class Listening(Connector):
+        async def __call__(self) -> AsyncClient:
+            seen.append(task_of_log.get())
+            return await super().__call__()
+
+    (operation_id,) = submit(hook)
+    emulator.advance(3600)
+    task_of_log.set("the first task")
+    await end_of(Listening(connector.settings), operation_id)
+    assert seen == ["triggerer"]
