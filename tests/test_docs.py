@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,23 @@ def test_the_errors_that_the_pages_name_exist() -> None:
 def test_the_drawing_of_the_floors_is_that_of_the_imports() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     assert f"<!-- make floors -->\n```\n{floors.drawing()}\n```" in page, "`make floors` draws another one"
+
+
+def test_the_public_names_are_where_the_page_says() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text().split("## Public names")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| `(\w+)`", page, flags=re.M)
+    package = "airflow_provider.yandex_ai_studio"
+    assert len(rows) >= 6
+    assert [row for row in rows if not hasattr(import_module(f"{package}.{row[0]}"), row[1])] == []
+
+
+def test_what_readme_and_dags_import_is_public() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text().split("## Public names")[1].split("\n## ")[0]
+    files = [*PAGES, *ROOT.glob("dags/*.py")]
+    imported = {
+        found
+        for file in files
+        for found in re.findall(r"^from airflow_provider\.yandex_ai_studio\.([\w.]+) import", file.read_text(), re.M)
+    }
+    assert imported
+    assert {name for name in imported if f"| `{name}` |" not in page} == set()

@@ -144,7 +144,7 @@ def test_an_error_is_the_same_on_both_roads(
     errors = []
     for client in (grpc, rest):
         with pytest.raises(kind) as caught:
-            client.send_once(call(at, REQUEST))
+            client.send(call(at, REQUEST), repeat=False)
         errors.append(caught.value)
     assert errors[0].status == errors[1].status == status
     assert errors[0].grpc_code == errors[1].grpc_code
@@ -165,7 +165,7 @@ def test_a_broken_submission_is_not_repeated(grpc: GrpcClient, at: Endpoints, em
 def test_a_target_that_can_t_be_reached_took_nothing(emulator: Emulator, at: Endpoints) -> None:
     unreachable = settings_of(emulator, grpc_target="127.0.0.1:1")
     with GrpcClient(unreachable) as client, pytest.raises(ServiceUnavailable, match="did not reach") as caught:
-        client.send_once(completion.submit_completion(at, REQUEST))
+        client.send(completion.submit_completion(at, REQUEST), repeat=False)
     assert not caught.value.arrived
 
 

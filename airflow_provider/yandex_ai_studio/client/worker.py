@@ -52,20 +52,16 @@ class Client:
         """Close the connections."""
         self._session.close()
 
-    def send(self, call: Call[T]) -> T:
+    def send(self, call: Call[T], *, repeat: bool = True) -> T:
         """
-        Send a call and return what it asked for. Repeat it where that is safe.
+        Send a call and return what it asked for.
 
+        :param repeat: Send it again where it failed and that is safe.
         :raises RequestError: It failed, and a repetition was not safe or did not help.
         """
-        return self._repeat(call, lambda: self.send_once(call))
+        return self._repeat(call, lambda: self._send(call)) if repeat else self._send(call)
 
-    def send_once(self, call: Call[T]) -> T:
-        """
-        Send a call and return what it asked for, without repeating it.
-
-        :raises RequestError: It failed.
-        """
+    def _send(self, call: Call[T]) -> T:
         authorization = self._authorization() if call.authorized else None
         answer = self._exchange(call, authorization)
         if answer.status == 401 and authorization and self._tokens.refused(authorization):

@@ -1,4 +1,4 @@
-"""What operator and sensor do alike: defer, wake up, and take an answer."""
+"""What operator and sensor do alike: defer, wake up, and look once more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider.yandex_ai_studio.answers.outcome import answer_of, expired, refuse_filtered, story_of, xcoms_of
+from airflow_provider.yandex_ai_studio.answers.outcome import expired
 from airflow_provider.yandex_ai_studio.exceptions import (
     NotFound,
     RateLimited,
@@ -18,9 +18,9 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 from airflow_provider.yandex_ai_studio.waiting.decision import NOT_FOUND_GRACE, Outcome, Wait
 
 if TYPE_CHECKING:
-    from airflow.sdk.types import Logger, RuntimeTaskInstanceProtocol
+    from airflow.sdk.types import Logger
 
-    from airflow_provider.yandex_ai_studio.api.models import Generation, Operation
+    from airflow_provider.yandex_ai_studio.api.models import Operation
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 
 DEFERRAL_MARGIN = timedelta(minutes=15)
@@ -91,31 +91,6 @@ def last_look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operatio
         return operation
     log.warning("The triggerer can't ask about operation %s: its log says why. Waiting on this worker.", operation.id)
     return hook.wait_for_operation(wait).operation or hook.get_operation(wait.operation_id, wait.api)
-
-
-def take_answer(ti: RuntimeTaskInstanceProtocol, operation: Operation, log: Logger) -> Generation:
-    """
-    Push what an operation says about its answer to XCom, and return the answer.
-
-    :raises OperationError: It has no answer.
-    :raises ContentFiltered: Its answer was withheld.
-    """
-    return take(ti, answer_of(operation), operation.id, log)
-
-
-def take(ti: RuntimeTaskInstanceProtocol, generation: Generation, operation_id: str | None, log: Logger) -> Generation:
-    """
-    Push what goes beside an answer to XCom, and return the answer.
-
-    :raises ContentFiltered: It was withheld.
-    """
-    for key, value in xcoms_of(generation, operation_id, ti.try_number).items():
-        ti.xcom_push(key, value)
-    log.info(story_of(generation, operation_id))
-    refuse_filtered(generation, operation_id)
-    if generation.status == "truncated":
-        log.warning("The answer is cut off at `max_tokens`. Allow more, or ask for less.")
-    return generation
 
 
 def deferral_timeout(wait: Wait, now: float) -> timedelta:

@@ -177,8 +177,7 @@ class YandexAIStudioHook(BaseHook):
         :param repeat: Ask again, up to half a minute, where the service gives no answer for now.
         :raises NotFound: The service does not know it (any more).
         """
-        send = self.get_conn().send if repeat else self.get_conn().send_once
-        return send(operations.read(self.settings.endpoints, of, operation_id))
+        return self.get_conn().send(operations.read(self.settings.endpoints, of, operation_id), repeat=repeat)
 
     def cancel_operation(self, operation_id: str, of: Api = "completion") -> Operation:
         """
@@ -255,7 +254,7 @@ class YandexAIStudioHook(BaseHook):
         """
         try:
             request = self.completion_request(prompt="ping")
-            count = self.get_conn().send_once(completion.count_tokens(self.settings.endpoints, request))
+            count = self.get_conn().send(completion.count_tokens(self.settings.endpoints, request), repeat=False)
         except YandexAIStudioError as error:
             return False, str(error)
         return True, f"The service answers, and the model {request.model_uri} is open to this account ({count} tokens)."

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
+from collections.abc import Sequence
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from airflow_provider.yandex_ai_studio.answers.outcome import invalid
+from airflow_provider.yandex_ai_studio.answers.delivery import deliver
+from airflow_provider.yandex_ai_studio.answers.outcome import answer_of, invalid
 from airflow_provider.yandex_ai_studio.api.checks import wrong
+from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output
 from airflow_provider.yandex_ai_studio.durability.journal import Journal
 from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, is_last_attempt, look_whether_abandoned
 from airflow_provider.yandex_ai_studio.durability.resume import (
@@ -20,7 +23,6 @@ from airflow_provider.yandex_ai_studio.durability.resume import (
     deferral_timeout,
     last_look,
     may_end_in_triggerer,
-    take_answer,
 )
 from airflow_provider.yandex_ai_studio.durability.submission import OnUnknownSubmission, Submission
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, InvalidOutput, RequestError
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider.yandex_ai_studio.api.call import Call
+    from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
     from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
+    from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
 
 
 class OperationOperator(BaseOperator):
@@ -61,6 +65,9 @@ class OperationOperator(BaseOperator):
 
     ui_color = "#f3e9ff"
     api: Api = "completion"
+    request_fields: Sequence[str]
+    """The parameters that go into the request as they are."""
+    json_schema: JsonSchema | None
 
     def __init__(
         self,
@@ -84,28 +91,61 @@ class OperationOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self._kill_target: tuple[TaskInstanceKey, str] | None = None
 
+    @property
+    def at_once(self) -> bool:
+        """Whether the worker waits for the answer itself, without an operation."""
+        return False
+
     @abstractmethod
-    def submission_call(self) -> Call[Operation]:
+    def request(self) -> CompletionRequest | ResponseRequest:
         """
-        Return what to submit, checked.
+        Return what to ask for, checked.
 
         :raises ConfigurationError: It names the parameter that is wrong.
         """
 
     @abstractmethod
-    def value_of(self, generation: Generation) -> Any:
-        """Return what the task returns for an answer."""
+    def submission_call(self, request: Any) -> Call[Operation]:
+        """Return the call that submits a request of this operator."""
 
-    def before_submission(self) -> None:
+    @abstractmethod
+    def generate(self, request: Any) -> tuple[Generation, str | None]:
+        """
+        Generate while this worker waits.
+
+        :return: The answer, and the id that the service gave it, if any.
+        """
+
+    def before_submission(self, request: Any) -> None:
         """
         Look once more at what is about to be paid for.
 
         :raises ConfigurationError: It is not to be submitted.
         """
 
+    def beside(self, generation: Generation) -> dict[str, Any]:
+        """Return the XComs of this operator's own that go beside an answer."""
+        return {}
+
+    def form(self) -> Output:
+        """Return the form that the answer must have."""
+        return Output.of(json_object=False, json_schema=self.json_schema)
+
     def needs_worker(self) -> bool:
         """Tell whether an answer must be worked on before it is returned, so that the task can't end before that."""
-        return False
+        return self.form().structured
+
+    def value_of(self, generation: Generation) -> Any:
+        """
+        Return what the task returns for an answer: the text, or the value in it.
+
+        :raises InvalidOutput: It does not have the form that was asked for.
+        """
+        return self.form().value_of(generation.text)
+
+    def parts(self) -> dict[str, Any]:
+        """Return the parameters that go into the request as they are."""
+        return {name: getattr(self, name) for name in self.request_fields}
 
     @cached_property
     def hook(self) -> YandexAIStudioHook:
@@ -120,12 +160,20 @@ class OperationOperator(BaseOperator):
                 "`end_from_trigger` is True, but the answer must be worked on first: it is structured, or goes on a "
                 "conversation. Leave `end_from_trigger` out"
             )
+        request = self.request()
+        characters = sum(len(message.text or "") for message in request.messages)
+        self.log.info(
+            "The request: %s message(s) with %s characters to %s", len(request.messages), characters, request.model_uri
+        )
+        if self.at_once:
+            self.before_submission(request)
+            return self._deliver(context, *self.generate(request))
         submitted = Submission(
-            self.submission_call(),
+            self.submission_call(request),
             api=self.api,
             hook=self.hook,
             journal=Journal(context.get("task_state_store")),
-            before=self.before_submission,
+            before=partial(self.before_submission, request),
             on_unknown=self.on_unknown_submission,
             log=self.log,
         ).run()
@@ -136,18 +184,18 @@ class OperationOperator(BaseOperator):
         wait = Wait(submitted.operation_id, submitted.submitted_at, submitted.submitted_at + seconds, api=self.api)
         seen = submitted.operation
         if seen and (seen.done or seen.error or self.hook.clock() >= submitted.submitted_at + seconds):
-            return self._finish(context, seen)
+            return self._take(context, seen)
         if self.deferrable:
             self._defer(wait)
         self.log.info("Waiting for operation %s on this worker", wait.operation_id)
         end = self.hook.wait_for_operation(wait)
-        return self._finish_or_wait(context, Wakeup(wait, end.outcome), end.operation)
+        return self._take_or_wait(context, Wakeup(wait, end.outcome), end.operation)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the answer, once the trigger has said that the wait is over."""
         wakeup = Wakeup.of(event)
         self._kill_target = (context["ti"], wakeup.wait.operation_id)
-        return self._finish_or_wait(context, wakeup, None)
+        return self._take_or_wait(context, wakeup, None)
 
     def on_kill(self) -> None:
         """Cancel the operation, if nobody will come for it."""
@@ -164,7 +212,7 @@ class OperationOperator(BaseOperator):
         except RequestError as error:
             self.log.warning("The task is over. %s It may run to its end, and be billed.", error)
 
-    def _finish_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
+    def _take_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
         while operation is None:
             operation = last_look(self.hook, wakeup, self.log)
             if operation is None and self.deferrable:
@@ -172,12 +220,21 @@ class OperationOperator(BaseOperator):
             if operation is None:
                 end = self.hook.wait_for_operation(wakeup.wait)
                 wakeup, operation = Wakeup(wakeup.wait, end.outcome), end.operation
-        return self._finish(context, operation)
+        return self._take(context, operation)
 
-    def _finish(self, context: Context, operation: Operation) -> Any:
+    def _take(self, context: Context, operation: Operation) -> Any:
         if operation.error:
             self._strike_out(context, operation.id)
-        return self.finish(context, take_answer(context["ti"], operation, self.log), operation.id)
+        return self._deliver(context, answer_of(operation), operation.id)
+
+    def _deliver(self, context: Context, generation: Generation, operation_id: str | None) -> Any:
+        deliver(context["ti"], generation, operation_id, self.log, beside=self.beside(generation))
+        try:
+            return self.value_of(generation)
+        except InvalidOutput as error:
+            context["ti"].xcom_push("text", generation.text)
+            Journal(context.get("task_state_store")).forget()  # else another attempt would take the same answer
+            raise invalid(operation_id, error) from error
 
     def _strike_out(self, context: Context, operation_id: str) -> None:
         """Spare the next attempt a look at what failed for good: it may not get through, and cost the attempt."""
@@ -189,19 +246,6 @@ class OperationOperator(BaseOperator):
                 operation_id,
                 error,
             )
-
-    def finish(self, context: Context, generation: Generation, operation_id: str | None) -> Any:
-        """
-        Return what the task returns for an answer.
-
-        :raises InvalidOutput: The answer does not keep to the form that was asked for. Its text is in XCom.
-        """
-        try:
-            return self.value_of(generation)
-        except InvalidOutput as error:
-            context["ti"].xcom_push("text", generation.text)
-            Journal(context.get("task_state_store")).forget()  # else another attempt would take the same answer
-            raise invalid(operation_id, error) from error
 
     def _defer(self, wait: Wait) -> NoReturn:
         from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger

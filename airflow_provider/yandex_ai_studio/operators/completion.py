@@ -10,13 +10,10 @@ from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.checks import choice, conversation, count, wrong
 from airflow_provider.yandex_ai_studio.api.models import Message
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output
-from airflow_provider.yandex_ai_studio.durability.resume import take
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.operators.base import OperationOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from airflow_provider.yandex_ai_studio.api.call import Call
     from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
     from airflow_provider.yandex_ai_studio.api.models import Generation, Operation
@@ -69,6 +66,20 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         "max_input_tokens",
         "conn_id",
     )
+    request_fields = (
+        "prompt",
+        "messages",
+        "instructions",
+        "model",
+        "temperature",
+        "max_tokens",
+        "reasoning",
+        "json_object",
+        "json_schema",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+    )
     template_fields_renderers = {"prompt": "md", "instructions": "md", "messages": "json"}
 
     def __init__(
@@ -108,19 +119,34 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         self.mode = mode
         self.stream = stream
 
-    def execute(self, context: Context) -> Any:
-        """Generate: by an operation, or while this worker waits."""
+    @property
+    def at_once(self) -> bool:
+        """Whether the worker waits for the answer itself."""
         choice(self.mode, "mode", ("async", "sync"))
         if self.stream and self.mode == "async":
             raise wrong("`stream` is not available in asynchronous mode; set mode='sync', or leave `stream` out")
-        if self.mode == "async":
-            return super().execute(context)
-        request = self._request()
-        self.before_submission()
-        generation = self._streamed(request) if self.stream else self.hook.complete(request)
-        return self.finish(context, take(context["ti"], generation, None, self.log), None)
+        return self.mode == "sync"
 
-    def before_submission(self) -> None:
+    def request(self) -> CompletionRequest:
+        """Return the completion to ask for, checked."""
+        return self.hook.completion_request(**self.parts())
+
+    def submission_call(self, request: CompletionRequest) -> Call[Operation]:
+        """Return the call that submits a completion."""
+        return completion.submit_completion(self.hook.settings.endpoints, request)
+
+    def generate(self, request: CompletionRequest) -> tuple[Generation, None]:
+        """Complete while this worker waits, and tell the log how far a stream is."""
+        if not self.stream:
+            return self.hook.complete(request), None
+        told = time.monotonic()
+        for generation in self.hook.stream_completion(request):
+            if time.monotonic() - told >= PROGRESS_SECONDS:
+                self.log.info("So far %s characters", len(generation.text))
+                told = time.monotonic()
+        return generation, None
+
+    def before_submission(self, request: CompletionRequest) -> None:
         """
         Count the input's tokens, where that is asked for.
 
@@ -129,7 +155,7 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         limit = count(self.max_input_tokens, "max_input_tokens")
         if limit is None:
             return
-        tokens = self.hook.count_tokens(self._request())
+        tokens = self.hook.count_tokens(request)
         if tokens > limit:
             raise ConfigurationError(
                 f"The request has {tokens} tokens: {tokens - limit} more than `max_input_tokens` allows. Nothing was "
@@ -137,60 +163,21 @@ class YandexAIStudioCompletionOperator(OperationOperator):
             )
         self.log.info("The request has %s tokens", tokens)
 
-    def submission_call(self) -> Call[Operation]:
-        """
-        Return the completion to submit, checked.
-
-        :raises ConfigurationError: It names the parameter that is wrong.
-        """
-        request = self._request()
-        self.log.info(
-            "The request: %s message(s) with %s characters to %s",
-            len(request.messages),
-            sum(len(message.text or "") for message in request.messages),
-            request.model_uri,
-        )
-        return completion.submit_completion(self.hook.settings.endpoints, request)
+    def form(self) -> Output:
+        """Return the form that the answer must have."""
+        return Output.of(json_object=self.json_object, json_schema=self.json_schema)
 
     def needs_worker(self) -> bool:
         """Tell whether the answer holds a value to be taken out, or goes on a conversation."""
-        return self._output().structured or self.messages is not None
+        return super().needs_worker() or self.messages is not None
 
     def value_of(self, generation: Generation) -> Any:
-        """Return the text, or the value in it."""
-        return self._output().value_of(generation.text) if not generation.tool_calls else generation.text
+        """Return the text, or the value in it; calls of tools come without one."""
+        return generation.text if generation.tool_calls else super().value_of(generation)
 
-    def finish(self, context: Context, generation: Generation, operation_id: str | None) -> Any:
-        """Return the value of an answer; where it goes on a conversation, push that."""
-        if self.messages is not None:
-            answer = Message("assistant", generation.text or None, tool_calls=generation.tool_calls)
-            turns = [*conversation(self.prompt, self.messages, None), answer]
-            context["ti"].xcom_push("messages", [turn.as_dict() for turn in turns])
-        return super().finish(context, generation, operation_id)
-
-    def _output(self) -> Output:
-        return Output.of(json_object=self.json_object, json_schema=self.json_schema)
-
-    def _request(self) -> CompletionRequest:
-        return self.hook.completion_request(
-            model=self.model,
-            prompt=self.prompt,
-            messages=self.messages,
-            instructions=self.instructions,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-            reasoning=self.reasoning,
-            json_object=self.json_object,
-            json_schema=self.json_schema,
-            tools=self.tools,
-            tool_choice=self.tool_choice,
-            parallel_tool_calls=self.parallel_tool_calls,
-        )
-
-    def _streamed(self, request: CompletionRequest) -> Generation:
-        told = time.monotonic()
-        for generation in self.hook.stream_completion(request):
-            if time.monotonic() - told >= PROGRESS_SECONDS:
-                self.log.info("So far %s characters", len(generation.text))
-                told = time.monotonic()
-        return generation
+    def beside(self, generation: Generation) -> dict[str, Any]:
+        """Return the conversation with its answer, where one was given."""
+        if self.messages is None:
+            return {}
+        answer = Message("assistant", generation.text or None, tool_calls=generation.tool_calls)
+        return {"messages": [turn.as_dict() for turn in (*conversation(self.prompt, self.messages, None), answer)]}

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider.yandex_ai_studio.answers.outcome import answer_of
 from airflow_provider.yandex_ai_studio.api import responses
-from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output
-from airflow_provider.yandex_ai_studio.durability.resume import take_answer
+from airflow_provider.yandex_ai_studio.api.output import JsonSchema
 from airflow_provider.yandex_ai_studio.operators.base import OperationOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from airflow_provider.yandex_ai_studio.api.call import Call
     from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
+    from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
 
 
 class YandexAIStudioResponseOperator(OperationOperator):
@@ -51,6 +50,17 @@ class YandexAIStudioResponseOperator(OperationOperator):
         "previous_response_id",
         "conn_id",
     )
+    request_fields = (
+        "prompt",
+        "messages",
+        "instructions",
+        "model",
+        "temperature",
+        "max_tokens",
+        "previous_response_id",
+        "json_schema",
+        "background",
+    )
     template_fields_renderers = {"prompt": "md", "instructions": "md", "messages": "json"}
 
     def __init__(
@@ -78,37 +88,20 @@ class YandexAIStudioResponseOperator(OperationOperator):
         self.json_schema = json_schema
         self.background = background
 
-    def execute(self, context: Context) -> Any:
-        """Generate: in the background, or while this worker waits."""
-        if self.background:
-            return super().execute(context)
-        response = self.hook.get_conn().send(self.submission_call())
-        return self.finish(context, take_answer(context["ti"], response, self.log), response.id)
+    @property
+    def at_once(self) -> bool:
+        """Whether the worker waits for the answer itself."""
+        return not self.background
 
-    def submission_call(self) -> Call[Operation]:
-        """
-        Return the response to create, checked.
+    def request(self) -> ResponseRequest:
+        """Return the response to ask for, checked."""
+        return self.hook.response_request(**self.parts())
 
-        :raises ConfigurationError: It names the parameter that is wrong.
-        """
-        request = self.hook.response_request(
-            model=self.model,
-            background=self.background,
-            prompt=self.prompt,
-            messages=self.messages,
-            instructions=self.instructions,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-            previous_response_id=self.previous_response_id,
-            json_schema=self.json_schema,
-        )
-        self.log.info("The request: %s message(s) to %s", len(request.messages), request.model_uri)
+    def submission_call(self, request: ResponseRequest) -> Call[Operation]:
+        """Return the call that creates a response."""
         return responses.create_response(self.hook.settings.endpoints, request)
 
-    def needs_worker(self) -> bool:
-        """Tell whether the answer holds a value to be taken out."""
-        return self.json_schema is not None
-
-    def value_of(self, generation: Generation) -> Any:
-        """Return the text, or the value in it."""
-        return Output.of(json_object=False, json_schema=self.json_schema).value_of(generation.text)
+    def generate(self, request: ResponseRequest) -> tuple[Generation, str]:
+        """Create a response while this worker waits."""
+        response = self.hook.create_response(request)
+        return answer_of(response), response.id

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
-from airflow_provider.yandex_ai_studio.answers.outcome import expired
+from airflow_provider.yandex_ai_studio.answers.delivery import deliver
+from airflow_provider.yandex_ai_studio.answers.outcome import answer_of, expired
 from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
     Wakeup,
     deferral_timeout,
     last_look,
     may_end_in_triggerer,
-    take_answer,
 )
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
@@ -123,7 +123,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
     def _execute_deferrable(self, context: Context) -> str:
         operation = self._look(context)
         if operation and (operation.done or operation.error):
-            return take_answer(context["ti"], operation, self.log).text
+            return self._text(context, operation)
         now = self.hook.clock()
         created_at = operation.created_at if operation else None
         submitted_at = created_at.timestamp() if created_at else now
@@ -135,7 +135,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         operation = self._look(context)
         if operation is None or not (operation.done or operation.error):
             return False
-        return PokeReturnValue(is_done=True, xcom_value=take_answer(context["ti"], operation, self.log).text)
+        return PokeReturnValue(is_done=True, xcom_value=self._text(context, operation))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Take the answer, once the trigger has said that the operation ended."""
@@ -146,9 +146,14 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             if operation is None:
                 self._defer(wakeup.wait)
             try:
-                return take_answer(context["ti"], operation, self.log).text
+                return self._text(context, operation)
             except OperationTimeout as error:
                 raise AirflowSensorTimeout(str(error)) from error
+
+    def _text(self, context: Context, operation: Operation) -> str:
+        generation = answer_of(operation)
+        deliver(context["ti"], generation, operation.id, self.log)
+        return generation.text
 
     @contextmanager
     def _softened(self) -> Iterator[None]:

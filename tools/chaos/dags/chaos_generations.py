@@ -50,11 +50,11 @@ class MortalCompletionOperator(YandexAIStudioCompletionOperator):
         client = self.hook.get_conn()
         send = client.send
 
-        def send_or_die(call):
+        def send_or_die(call, **how):
             if not call.billed:
-                return send(call)
+                return send(call, **how)
             self._reached("sending")
-            operation = send(call)
+            operation = send(call, **how)
             self._reached("taken")
             return operation
 

@@ -1,0 +1,37 @@
+"""Hand an answer to its task: what goes beside it into XCom, and what its log says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider.yandex_ai_studio.answers.outcome import refuse_filtered, story_of, xcoms_of
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger, RuntimeTaskInstanceProtocol
+
+    from airflow_provider.yandex_ai_studio.api.models import Generation
+
+
+def deliver(
+    ti: RuntimeTaskInstanceProtocol,
+    generation: Generation,
+    operation_id: str | None,
+    log: Logger,
+    *,
+    beside: Mapping[str, Any] | None = None,
+) -> None:
+    """
+    Push what goes beside an answer to XCom, and tell the log of it.
+
+    :param beside: XComs of the task's own.
+    :raises ContentFiltered: The answer was withheld.
+    """
+    for key, value in xcoms_of(generation, operation_id, ti.try_number).items():
+        ti.xcom_push(key, value)
+    log.info(story_of(generation, operation_id))
+    refuse_filtered(generation, operation_id)
+    for key, value in (beside or {}).items():
+        ti.xcom_push(key, value)
+    if generation.status == "truncated":
+        log.warning("The answer is cut off at `max_tokens`. Allow more, or ask for less.")
