@@ -138,6 +138,20 @@ def test_faults_are_cleared(emulator: Emulator, client: Any) -> None:
     assert client.complete().status_code == 200
 
 
+def test_what_became_of_each_fault_can_be_asked(emulator: Emulator, client: Any) -> None:
+    fault(client, "completionAsync", "lost_answer", match="poison")
+    fault(client, "completion", "status", status=503, times=2)
+    assert client.complete().status_code == 503
+    waits, hit = client.get("/_emulator/faults").json()["faults"]
+    assert (waits["kind"], waits["match"], waits["times"], waits["hits"]) == ("lost_answer", "poison", 1, [])
+    assert (hit["route"], hit["times"], len(hit["hits"])) == ("completion", 1, 1)
+    assert client.complete().status_code == 503
+    assert (left := emulator.faults()[1])["times"] == 0
+    assert hit["hits"][0] == left["hits"][0] < left["hits"][1]
+    emulator.clear_faults()
+    assert emulator.faults() == []
+
+
 def test_a_fault_of_the_in_process_front_is_checked_as_strictly(emulator: Emulator) -> None:
     with pytest.raises(ValueError, match="kind is 'explode'"):
         emulator.fault("completion", "explode")

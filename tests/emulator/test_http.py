@@ -227,7 +227,7 @@ def test_the_control_routes_refuse_what_they_do_not_understand(client: Any, path
 
 
 def test_a_wrong_control_route_says_so(client: Any) -> None:
-    assert client.get("/_emulator/faults").status_code == 404
+    assert client.get("/_emulator/clock").status_code == 404
 
 
 def test_the_clock_is_advanced_over_http(client: Any) -> None:

@@ -205,7 +205,7 @@ def test_nothing_is_refused_unless_quotas_are_enforced(now: Time) -> None:
 
 
 def queued(*values: dict[str, Any]) -> faults.Faults:
-    queue = faults.Faults()
+    queue = faults.Faults(lambda: 1000.0)
     queue.add(*faults.parse(list(values)))
     return queue
 

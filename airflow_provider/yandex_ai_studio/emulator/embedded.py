@@ -110,8 +110,12 @@ class Emulator:
         parsed = faults.parse({"route": route, "kind": kind, **members})
         self._call(lambda: self._backend.faults.add(*parsed))
 
+    def faults(self) -> list[dict[str, Any]]:
+        """Return all faults that were queued, as ``GET /_emulator/faults`` does."""
+        return self._call(lambda: control.list_faults(self._backend))
+
     def clear_faults(self) -> None:
-        """Forget all faults that wait."""
+        """Forget all faults."""
         self._call(self._backend.faults.clear)
 
     def advance(self, seconds: float) -> None:

@@ -23,6 +23,11 @@ def operations(backend: Backend, _request: Request) -> Answer:
     return Answer.of_json({"operations": list_operations(backend)})
 
 
+def faults_so_far(backend: Backend, _request: Request) -> Answer:
+    """Return all faults that were queued, and when each hit."""
+    return Answer.of_json({"faults": list_faults(backend)})
+
+
 def add_faults(backend: Backend, request: Request) -> Answer:
     """Queue faults."""
     parsed = faults.parse(json.loads(request.body))
@@ -31,7 +36,7 @@ def add_faults(backend: Backend, request: Request) -> Answer:
 
 
 def clear_faults(backend: Backend, _request: Request) -> Answer:
-    """Forget all faults that wait."""
+    """Forget all faults."""
     backend.faults.clear()
     return Answer.of_json({})
 
@@ -83,6 +88,20 @@ def list_operations(backend: Backend) -> list[dict[str, Any]]:
             "prompt_head": operation.prompt_head,
         }
         for operation, phase in _all(backend)
+    ]
+
+
+def list_faults(backend: Backend) -> list[dict[str, Any]]:
+    """Return all faults that were queued, ready for JSON."""
+    return [
+        {
+            "route": fault.route,
+            "kind": fault.kind,
+            "times": fault.times,
+            "match": fault.match,
+            "hits": [precise_timestamp(at) for at in fault.hit_at],
+        }
+        for fault in backend.faults
     ]
 
 

@@ -136,6 +136,7 @@ ROUTES = (
 CONTROL: dict[tuple[str, str], Handler] = {
     ("GET", "/_emulator/stats"): control.stats,
     ("GET", "/_emulator/operations"): control.operations,
+    ("GET", "/_emulator/faults"): control.faults_so_far,
     ("POST", "/_emulator/faults"): control.add_faults,
     ("DELETE", "/_emulator/faults"): control.clear_faults,
     ("POST", "/_emulator/service-account-keys"): control.create_service_account_key,

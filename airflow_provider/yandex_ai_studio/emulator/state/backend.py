@@ -37,7 +37,7 @@ class Backend:
         self.operations = Operations(self.clock.now, self.ids, self._duration)
         self.responses = Responses(self.clock.now, self.ids, self._duration)
         self.quotas = Quotas(self.clock.now, settings.enforce_quotas)
-        self.faults = Faults()
+        self.faults = Faults(self.clock.now)
         self.stats = Stats()
         #: Where gRPC is served, as soon as it is: what the discovery of endpoints answers.
         self.grpc_target: str | None = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.emulator import names
+from airflow_provider.yandex_ai_studio.emulator.state.clock import Now
 from airflow_provider.yandex_ai_studio.emulator.state.operations import NOTHING, Ending, failure
 
 #: The kinds of faults, each with the fields that belong to it; those marked ``True`` must be given.
@@ -41,6 +43,7 @@ class Fault:
     :param after: how many requests it still lets through.
     :param operation_id: hit only requests for this operation or response.
     :param match: hit only requests whose body contains this.
+    :param hit_at: when it hit, in seconds since the epoch.
     """
 
     route: str
@@ -55,6 +58,7 @@ class Fault:
     seconds: float = 0.0
     code: int = _INTERNAL
     message: str = "Internal error"
+    hit_at: list[float] = field(default_factory=list)
 
     @property
     def ending(self) -> Ending | None:
@@ -75,18 +79,29 @@ class Fault:
 
 
 class Faults:
-    """Keep the faults that wait, in the order in which they were queued."""
+    """Keep the faults that wait, in the order in which they were queued, and remember what became of all.
 
-    def __init__(self) -> None:
+    :param now: the emulator's clock.
+    """
+
+    def __init__(self, now: Now) -> None:
+        self._now = now
         self._queue: list[Fault] = []
+        self._all: list[Fault] = []
+
+    def __iter__(self) -> Iterator[Fault]:
+        """Iterate over all faults that were queued since they were last forgotten, those that hit included."""
+        return iter(self._all)
 
     def add(self, *faults: Fault) -> None:
         """Queue faults."""
         self._queue.extend(faults)
+        self._all.extend(faults)
 
     def clear(self) -> None:
         """Forget all faults."""
         self._queue.clear()
+        self._all.clear()
 
     def take(self, route: str, operation_id: str | None, body: bytes) -> Fault | None:
         """Return the fault that hits this request: the first that is meant for it and lets no more through."""
@@ -100,6 +115,7 @@ class Faults:
                 fault.times -= 1
                 if not fault.times:
                     self._queue.remove(fault)
+            fault.hit_at.append(self._now())
             return fault
         return None
 
