@@ -153,8 +153,9 @@ class Submission:
                     raise
                 self._settle_unknown(str(error))
                 continue
-            self._log.info("Submitted: operation %s", operation.id)
+            # In this order: what a log names must be found by the next attempt.
             self._write_down(Record(self._fingerprint, submitted_at, operation.id, self._api))
+            self._log.info("Submitted: operation %s", operation.id)
             return Submitted(operation.id, submitted_at, operation)
         raise AssertionError("the loop above returns or raises")
 
