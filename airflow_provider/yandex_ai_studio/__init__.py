@@ -3,6 +3,7 @@ Airflow provider for Yandex AI Studio: text generation that survives what pipeli
 
 The folders are the floors of one house, and imports only point down::
 
+    decorators/            @task.yandex_ai_studio
     operators/ sensors/    what a DAG uses
     triggers/              what waits in the triggerer
     durability/            paid once: write down, submit, find again, defer, kill

@@ -25,6 +25,9 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules("operators.completion", "operators.responses"),
         "sensors": _modules("sensors.operation"),
         "triggers": _modules("triggers.operation"),
+        "task-decorators": [
+            {"name": "yandex_ai_studio", "class-name": f"{PACKAGE}.decorators.ai_studio.yandex_ai_studio_task"}
+        ],
         "connection-types": [
             {
                 "connection-type": "yandex_ai_studio",
