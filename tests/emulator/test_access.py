@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import grpc
 import jwt
 import pytest
 import requests
@@ -158,6 +159,58 @@ def test_keys_rotate(emulator: Emulator, client: Any, connect: Any) -> None:
     assert client.post("/_emulator/api-keys", {"add": "AQVNnewnewnew", "revoke": KEY}).status_code == 200
     assert client.submit().status_code == 401
     assert connect(emulator, "Api-Key AQVNnewnewnew").submit().status_code == 200
+
+
+def test_a_rotated_key_is_the_only_one_on_both_fronts(
+    grpc_emulator: Emulator, rest: Any, connect: Any, channel: Any, grpc_client: Any
+) -> None:
+    operation_id = rest.submit().json()["id"]
+    grpc_emulator.rotate_api_key("AQVNnewnewnew")
+    old, new = grpc_client(channel), grpc_client(channel, authorization="Api-Key AQVNnewnewnew")
+    assert rest.operation(operation_id).status_code == 401
+    with pytest.raises(grpc.RpcError) as refused:
+        old.operation(operation_id)
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    renewed = connect(grpc_emulator, "Api-Key AQVNnewnewnew")
+    assert renewed.operation(operation_id).status_code == 200
+    assert new.operation(operation_id).id == operation_id
+    assert rest.post("/_emulator/api-keys", {"rotate": KEY}).status_code == 200
+    assert (rest.operation(operation_id).status_code, renewed.operation(operation_id).status_code) == (200, 401)
+
+
+def test_a_key_can_be_rotated_where_any_was_accepted(connect: Any) -> None:
+    with Emulator() as emulator:
+        emulator.rotate_api_key("AQVNonly")
+        statuses = [connect(emulator, f"Api-Key {key}").submit().status_code for key in ("anything", "AQVNonly")]
+    assert statuses == [401, 200]
+
+
+def test_a_revoked_service_account_key_gets_no_token_and_its_tokens_go_on(emulator: Emulator, connect: Any) -> None:
+    key, other = (emulator.create_service_account_key() for _ in range(2))
+    token = exchange(emulator, signed(key)).json()["iamToken"]
+    emulator.revoke_service_account_key(key["id"])
+    assert exchange(emulator, signed(key)).status_code == 401
+    assert exchange(emulator, signed(other)).status_code == 200
+    client = connect(emulator, f"Bearer {token}")
+    assert client.submit().status_code == 200
+    assert client.post("/_emulator/service-account-keys", {"revoke": other["id"]}).json() == {}
+    assert exchange(emulator, signed(other)).status_code == 401
+    assert client.post("/_emulator/service-account-keys", {"revoke": other["id"]}).status_code == 400
+
+
+def test_revoked_tokens_are_refused_and_new_ones_are_not(emulator: Emulator, connect: Any) -> None:
+    key = emulator.create_service_account_key()
+
+    def client() -> Any:
+        return connect(emulator, f"Bearer {exchange(emulator, signed(key)).json()['iamToken']}")
+
+    first, second = client(), client()
+    emulator.revoke_iam_tokens()
+    assert (first.submit().status_code, second.submit().status_code) == (401, 401)
+    third = client()
+    assert third.submit().status_code == 200
+    assert third.post("/_emulator/iam-tokens/revoke").status_code == 200
+    assert third.submit().status_code == 401
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "Api-Key"])

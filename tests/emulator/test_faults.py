@@ -115,6 +115,46 @@ def test_an_error_shows_before_the_operation_is_done(emulator: Emulator, client:
     assert client.operation(operation_id).json()["done"] is True
 
 
+def test_a_failed_operation_has_the_details_that_it_is_told_to_have(emulator: Emulator, client: Any) -> None:
+    details = [{"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "r"}, {"@type": "x/y.Z", "a": 1}]
+    fault(client, "completionAsync", "operation_error", details=details)
+    operation_id = client.submit().json()["id"]
+    emulator.advance(60)
+    assert client.operation(operation_id).json()["error"]["details"] == details
+
+
+@pytest.mark.parametrize("route", ["completionAsync", "operations.get"])
+def test_an_operation_ends_with_another_answer(emulator: Emulator, client: Any, route: str) -> None:
+    filtered = [{"message": {"role": "assistant", "text": ""}, "status": "ALTERNATIVE_STATUS_CONTENT_FILTER"}]
+    fault(client, route, "operation_answer", body={"alternatives": filtered})
+    operation_id = client.submit().json()["id"]
+    emulator.advance(60)
+    answer = client.operation(operation_id).json()["response"]
+    assert (answer["alternatives"], answer["modelVersion"]) == (filtered, "emulator")
+    assert answer["usage"]["inputTextTokens"] == "18"
+    assert emulator.stats()["operations"]["succeeded"] == 1
+
+
+def test_a_redirection_is_a_status_with_a_location(client: Any) -> None:
+    fault(client, "completionAsync", "status", status=308, headers={"Location": "http://192.0.2.1/elsewhere"}, body="")
+    url = f"{client.url}/foundationModels/v1/completionAsync"
+    answer = client.session.post(url, json={}, timeout=5, allow_redirects=False)
+    assert (answer.status_code, answer.text) == (308, "")
+    assert answer.headers["Location"] == "http://192.0.2.1/elsewhere"
+
+
+def test_a_fault_with_a_probability_hits_some_and_the_same_ones_in_every_run(connect: Any) -> None:
+    seen = []
+    for _ in range(2):
+        with Emulator() as emulator:
+            client = connect(emulator)
+            fault(client, "operations.get", "status", status=502, probability=0.3, times=None)
+            seen.append([client.operation("d7q").status_code for _ in range(40)])
+    assert seen[0] == seen[1]
+    assert 4 <= seen[0].count(502) <= 20
+    assert seen[0].count(404) == 40 - seen[0].count(502)
+
+
 def test_a_fault_waits_for_the_text_it_matches(client: Any, make_body: Any) -> None:
     fault(client, "completion", "status", status=503, match="poison")
     assert client.complete().status_code == 200
@@ -152,15 +192,31 @@ def test_what_became_of_each_fault_can_be_asked(emulator: Emulator, client: Any)
     assert emulator.faults() == []
 
 
+def test_faults_that_are_ended_hit_no_more_and_are_remembered(emulator: Emulator, client: Any) -> None:
+    for route in ("completion", "operations.get"):
+        fault(client, route, "status", status=503, times=None)
+    assert client.complete().status_code == 503
+    assert client.post("/_emulator/faults/end", {"route": "completion"}).status_code == 200
+    assert (client.complete().status_code, client.operation("d7q").status_code) == (200, 503)
+    emulator.end_faults()
+    assert client.operation("d7q").status_code == 404
+    assert [(told["times"], len(told["hits"])) for told in emulator.faults()] == [(0, 1), (0, 1)]
+    assert client.post("/_emulator/faults/end", {"route": "nowhere"}).status_code == 400
+
+
 def test_a_fault_of_the_in_process_front_is_checked_as_strictly(emulator: Emulator) -> None:
     with pytest.raises(ValueError, match="kind is 'explode'"):
         emulator.fault("completion", "explode")
 
 
 def test_every_kind_can_be_queued(client: Any) -> None:
-    needed = {"status": {"status": 500}, "delay": {"seconds": 0}}
+    needed: dict[str, dict[str, Any]] = {
+        "status": {"status": 500},
+        **{kind: {"seconds": 0} for kind in ("delay", "hang", "trickle")},
+        **{kind: {"body": {}} for kind in ("patch", "operation_answer")},
+    }
     for kind in KINDS:
-        route = "responses.create" if kind == "embedded_error" else "completionAsync"
+        route = "responses.create" if kind in ("embedded_error", "milliseconds") else "completionAsync"
         fault(client, route, kind, **needed.get(kind, {}))
 
 

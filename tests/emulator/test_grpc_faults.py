@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -14,6 +17,7 @@ from yandex.cloud.ai.foundation_models.v1.text_generation import text_generation
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 
 CODES = {
+    308: "UNKNOWN",
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
@@ -31,6 +35,9 @@ CODES = {
 SHAPES: list[tuple[object, str, str]] = [
     ({"code": 8, "message": "slow down"}, "RESOURCE_EXHAUSTED", "slow down"),
     ({"error": "slow down", "code": 8, "message": "slow down", "details": []}, "RESOURCE_EXHAUSTED", "slow down"),
+    ({"code": 6, "message": "there is one"}, "ALREADY_EXISTS", "there is one"),
+    ({"code": 9, "message": "not now"}, "FAILED_PRECONDITION", "not now"),
+    ({"code": 11, "message": "too far"}, "OUT_OF_RANGE", "too far"),
     ({"error": {"grpcCode": 7, "httpCode": 403, "message": "no role"}}, "PERMISSION_DENIED", "no role"),
     ({"error": {"message": "too many", "type": "server_error"}}, "UNAVAILABLE", "too many"),
     ({"code": "model_call_error"}, "UNAVAILABLE", "Service Unavailable"),
@@ -142,3 +149,60 @@ def test_a_fault_waits_for_its_operation_and_its_text(grpc_emulator: Emulator, r
     assert refusal(lambda: rpc.operation(wanted)).code().name == "UNAVAILABLE"
     assert rpc.complete()
     assert refusal(lambda: rpc.completion(make_body("здесь яд"))).code().name == "UNAVAILABLE"
+
+
+def test_a_failed_operation_has_details_of_types_that_nobody_has_registered(grpc_emulator: Emulator, rpc: Any) -> None:
+    info = {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "r-1"}
+    alien = {"@type": "type.googleapis.com/yandex.cloud.unheard.Of", "severity": 3}
+    grpc_emulator.fault("operations.get", "operation_error", details=[info, alien])
+    first, second = rpc.operation(rpc.submit().id).error.details
+    assert (first.type_url, first.value) == (info["@type"], b"\x0a\x03r-1")
+    assert (second.type_url, b"severity" in second.value) == (alien["@type"], True)
+
+
+def test_serving_grpc_registers_no_type_that_a_client_would_have_to_know() -> None:
+    code = (
+        "import sys; import airflow_provider.yandex_ai_studio.emulator.rpc.server;"
+        "sys.exit('google.rpc.error_details_pb2' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_operation_ends_with_another_answer(grpc_emulator: Emulator, rpc: Any) -> None:
+    filtered = [{"message": {"role": "assistant"}, "status": "ALTERNATIVE_STATUS_CONTENT_FILTER"}]
+    grpc_emulator.fault("operations.get", "operation_answer", body={"alternatives": filtered})
+    operation = rpc.operation(rpc.submit().id)
+    response = generation.CompletionResponse()
+    assert operation.done
+    assert operation.response.Unpack(response)
+    assert (response.alternatives[0].status, response.alternatives[0].message.text) == (4, "")
+    assert response.model_version == "emulator"
+
+
+def test_a_foreign_answer_has_a_field_that_no_message_has(grpc_emulator: Emulator, rpc: Any) -> None:
+    grpc_emulator.fault("operations.get", "foreign")
+    operation_id = rpc.submit().id
+    foreign, usual = rpc.operation(operation_id), rpc.operation(operation_id)
+    assert foreign.SerializeToString() == usual.SerializeToString() + b"\xc0\xa9\x07\x01"
+
+
+def test_what_hangs_is_answered_when_the_fault_ends(grpc_emulator: Emulator, rpc: Any) -> None:
+    grpc_emulator.fault("completionAsync", "hang", seconds=60)
+    with ThreadPoolExecutor(1) as threads:
+        submitted = threads.submit(rpc.submit)
+        patience = time.monotonic() + 5
+        while not grpc_emulator.stats()["submissions"] and time.monotonic() < patience:
+            time.sleep(0.01)
+        assert not submitted.done()
+        grpc_emulator.end_faults()
+        assert submitted.result(5).id == grpc_emulator.operations()[0]["id"]
+
+
+def test_an_answer_that_trickles_is_late_and_a_compressed_one_is_the_usual(grpc_emulator: Emulator, rpc: Any) -> None:
+    operation_id = rpc.submit().id
+    grpc_emulator.fault("operations.get", "trickle", seconds=0.2)
+    grpc_emulator.fault("operations.get", "gzip", size=1_000_000)
+    start = time.monotonic()
+    assert rpc.operation(operation_id).id == operation_id
+    assert time.monotonic() - start >= 0.2
+    assert rpc.operation(operation_id).id == operation_id

@@ -6,6 +6,7 @@ It is laid out in the order a request passes through it::
     server.py      the HTTP front: one port for everything the vendor serves on several hosts
     rpc/           the gRPC front: the official services, each method answered by its twin among the routes
     dispatch.py    what happens to each request, whatever its route: count, fault, authorize, admit, answer
+    alteration.py  what a fault makes of an answer that is right
     routes/        one function per endpoint, from a request value to an answer value
     wire/          what may be sent (the vendor's messages, as data) and the shapes of errors
     state/         what is remembered: operations, credentials, quotas, faults, statistics

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from airflow_provider.yandex_ai_studio.emulator import names
 from airflow_provider.yandex_ai_studio.emulator.access import authorize, check_folder, named_folder
+from airflow_provider.yandex_ai_studio.emulator.alteration import altered
 from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
 from airflow_provider.yandex_ai_studio.emulator.routes import table
 from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
@@ -41,20 +42,31 @@ async def serve(backend: Backend, route: table.Route, request: Request) -> Answe
 
 async def _vendor(backend: Backend, route: table.Route, request: Request) -> Answer | None:
     fault = backend.faults.take(route.name, request.target, request.body)
-    match fault.kind if fault else None:
+    if fault is None:
+        return await _answered(backend, route, request)
+    match fault.kind:
         case "drop":
             return None
-        case "status" | "garbage" | "embedded_error" if fault:
+        case "status" | "garbage" | "embedded_error":
             return _planted(route, request, fault)
-        case "delay" if fault:
+        case "delay":
             await asyncio.sleep(fault.seconds)
+    answer = await _answered(backend, route, replace(request, ending=fault.ending))
+    match fault.kind:
+        case "lost_answer":
+            return None
+        case "hang":
+            await backend.faults.hold(route.name, fault.seconds)
+    return altered(answer, fault)
+
+
+async def _answered(backend: Backend, route: table.Route, request: Request) -> Answer:
     try:
-        answer = await _served(backend, route, replace(request, ending=fault.ending if fault else None))
+        return await _served(backend, route, request)
     except MalformedBody as error:
-        answer = _rendered(route, request, Undecodable(str(error)))
+        return _rendered(route, request, Undecodable(str(error)))
     except ApiError as error:
-        answer = _rendered(route, request, error)
-    return None if fault and fault.kind == "lost_answer" else answer
+        return _rendered(route, request, error)
 
 
 async def _served(backend: Backend, route: table.Route, request: Request) -> Answer:

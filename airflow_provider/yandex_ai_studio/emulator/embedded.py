@@ -114,8 +114,12 @@ class Emulator:
         """Return all faults that were queued, as ``GET /_emulator/faults`` does."""
         return self._call(lambda: control.list_faults(self._backend))
 
+    def end_faults(self, route: str | None = None) -> None:
+        """Let no fault of this route, or none at all, hit any more, and what hangs go on."""
+        self._call(lambda: self._backend.faults.end(route))
+
     def clear_faults(self) -> None:
-        """Forget all faults."""
+        """End all faults and forget them."""
         self._call(self._backend.faults.clear)
 
     def advance(self, seconds: float) -> None:
@@ -125,6 +129,21 @@ class Emulator:
     def create_service_account_key(self, token_seconds: float = TOKEN_SECONDS) -> dict[str, Any]:
         """Return a new authorized key, whose IAM tokens live for ``token_seconds``."""
         return self._call(lambda: self._backend.credentials.create_service_account_key(token_seconds))
+
+    def revoke_service_account_key(self, key_id: str) -> None:
+        """Refuse from now on to issue tokens for an authorized key; those that were issued go on.
+
+        :raises ValueError: when there is no such key.
+        """
+        self._call(lambda: self._backend.credentials.revoke_service_account_key(key_id))
+
+    def revoke_iam_tokens(self) -> None:
+        """Refuse from now on all IAM tokens that were issued."""
+        self._call(self._backend.credentials.revoke_tokens)
+
+    def rotate_api_key(self, key: str) -> None:
+        """Accept this API key and no other from now on."""
+        self._call(lambda: self._backend.credentials.rotate_api_key(key))
 
     def add_api_key(self, key: str) -> None:
         """Accept an API key from now on."""

@@ -24,6 +24,9 @@ UNKNOWN = "unknown"
 #: Routes that work on a native operation, where a fault can show its error before it is done.
 NATIVE_ENDINGS = frozenset({COMPLETION_ASYNC, OPERATIONS_GET})
 
+#: Routes that show a response.
+RESPONSES = frozenset({RESPONSES_CREATE, RESPONSES_GET, RESPONSES_CANCEL})
+
 #: Routes where a fault can put an error in place of a response, with status 200.
 EMBEDDED_ERRORS = frozenset({RESPONSES_CREATE, RESPONSES_GET})
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -41,17 +41,31 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold an answer; one of several parts is sent part by part."""
+    """Hold an answer; one of several parts is sent part by part.
+
+    :param seconds: how long the body takes to go out.
+    :param unpacked: send it compressed, and with so much white space that it unpacks to at least so many bytes;
+        ``None`` sends it as it is.
+    """
 
     status: int
     parts: tuple[bytes, ...]
     content_type: str = _JSON
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    seconds: float = 0.0
+    unpacked: int | None = None
 
     @classmethod
     def of_json(cls, payload: object, status: int = 200) -> Answer:
         """Return an answer with a JSON body."""
         return cls(status, (_encoded(payload),))
+
+    def changed(self, change: Callable[[Any], Any]) -> Answer:
+        """Return the answer with each of its JSON bodies changed; one that has none stays as it is."""
+        if self.content_type != _JSON:
+            return self
+        end = b"\n" if len(self.parts) > 1 else b""
+        return replace(self, parts=tuple(_encoded(change(json.loads(part))) + end for part in self.parts))
 
     @classmethod
     def of_lines(cls, payloads: Iterable[dict[str, Any]]) -> Answer:

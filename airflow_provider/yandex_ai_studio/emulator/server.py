@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -19,6 +20,12 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _SHUTDOWN_SECONDS = 0.2
 
 _BACKLOG = 1024
+
+#: How many pieces a body is cut into that goes out slowly.
+_PIECES = 20
+
+_CHUNK = 1 << 20
+_AS_GZIP = 16
 
 
 class Server:
@@ -87,11 +94,33 @@ class _CountingServer(web.Server):
 async def _send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     headers = CIMultiDict({"Content-Type": answer.content_type})
     headers.update(answer.headers)
-    if len(answer.parts) == 1:
-        return web.Response(status=answer.status, headers=headers, body=answer.parts[0])
+    parts = answer.parts
+    if answer.unpacked is not None:
+        headers["Content-Encoding"] = "gzip"
+        parts = (await asyncio.to_thread(_gzipped, b"".join(parts), answer.unpacked),)
+    if answer.seconds:
+        parts = _pieces(b"".join(parts))
+    if len(parts) == 1:
+        return web.Response(status=answer.status, headers=headers, body=parts[0])
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
-    for part in answer.parts:
+    await response.write(parts[0])
+    for part in parts[1:]:
+        await asyncio.sleep(answer.seconds / (len(parts) - 1))
         await response.write(part)
     await response.write_eof()
     return response
+
+
+def _pieces(body: bytes) -> tuple[bytes, ...]:
+    size = len(body) // _PIECES + 1
+    return tuple(body[at : at + size] for at in range(0, len(body), size)) or (b"",)
+
+
+def _gzipped(body: bytes, unpacked: int) -> bytes:
+    """Compress a body that unpacks to so many bytes, without ever holding these: JSON may end in white space."""
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | _AS_GZIP)
+    packed = [packer.compress(body)]
+    for at in range(len(body), unpacked, _CHUNK):
+        packed.append(packer.compress(b" " * min(_CHUNK, unpacked - at)))
+    return b"".join((*packed, packer.flush()))

@@ -58,7 +58,7 @@ def _events(begun: dict[str, Any], ended: dict[str, Any], deltas: list[str]) -> 
             "item": {**bare, "status": _IN_PROGRESS},
         }
         place = {"item_id": item["id"], "output_index": index}
-        if item["type"] == "message":
+        if item["type"] == "message" and item["content"][0]["type"] == "output_text":
             yield from _text_events({**place, "content_index": 0}, item["content"][0], deltas)
         if item["type"] == "function_call":
             yield {"type": "response.function_call_arguments.delta", **place, "delta": item["arguments"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from airflow_provider.yandex_ai_studio.emulator import names
 from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
 from airflow_provider.yandex_ai_studio.emulator.state import faults
 from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
@@ -41,20 +42,41 @@ def clear_faults(backend: Backend, _request: Request) -> Answer:
     return Answer.of_json({})
 
 
-def create_service_account_key(backend: Backend, request: Request) -> Answer:
-    """Create an authorized key that the token exchange accepts."""
-    asked = _members(request, token_seconds=(int, float))
+def end_faults(backend: Backend, request: Request) -> Answer:
+    """Let no fault of a route, or none at all, hit any more, and what hangs go on."""
+    route = _members(request, route=str).get("route")
+    if route is not None and route not in names.ALL:
+        raise ValueError(f"route is {route!r}, it must be one of {', '.join(sorted(names.ALL))}")
+    backend.faults.end(route)
+    return Answer.of_json({})
+
+
+def change_service_account_keys(backend: Backend, request: Request) -> Answer:
+    """Create an authorized key that the token exchange accepts, or revoke one."""
+    asked = _members(request, token_seconds=(int, float), revoke=str)
+    if "revoke" in asked:
+        backend.credentials.revoke_service_account_key(asked["revoke"])
+        return Answer.of_json({})
     seconds = asked.get("token_seconds", TOKEN_SECONDS)
     return Answer.of_json(backend.credentials.create_service_account_key(seconds))
 
 
 def change_api_keys(backend: Backend, request: Request) -> Answer:
-    """Revoke an API key, or accept another."""
-    asked = _members(request, revoke=str, add=str)
+    """Revoke an API key, accept another, or accept one and no other."""
+    asked = _members(request, revoke=str, add=str, rotate=str)
+    if "rotate" in asked:
+        backend.credentials.rotate_api_key(asked["rotate"])
     if "revoke" in asked:
         backend.credentials.revoke_api_key(asked["revoke"])
     if "add" in asked:
         backend.credentials.add_api_key(asked["add"])
+    return Answer.of_json({})
+
+
+def revoke_iam_tokens(backend: Backend, request: Request) -> Answer:
+    """Revoke all IAM tokens that were issued until now."""
+    _members(request)
+    backend.credentials.revoke_tokens()
     return Answer.of_json({})
 
 

@@ -33,7 +33,8 @@ def create(backend: Backend, request: Request) -> Answer:
     completion = completed(native)
 
     background = asked.get("background", False)
-    ending = _ending(request) or responses.success(shown(completion, backend.ids.uuid))
+    usual = responses.success(shown(completion, backend.ids.uuid))
+    ending = (_ending(request) or usual).instead_of(usual.phase)
     operation = backend.responses.create(request.account_id, prompt(native), ending, background)
     backend.stats.direct_generations += not background
     response = Response(operation, background, _lasting(asked, operation), asked["input"], items)
@@ -144,8 +145,8 @@ def _earlier(backend: Backend, asked: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _ending(request: Request) -> Ending | None:
     """Return how a fault wants a response to end, in the words of this API."""
-    if request.ending is None:
-        return None
+    if request.ending is None or request.ending.partial:
+        return request.ending
     error = request.ending.phase.error
     return responses.failure(error["code"], error["message"]) if error else responses.EMPTY
 

@@ -139,7 +139,9 @@ CONTROL: dict[tuple[str, str], Handler] = {
     ("GET", "/_emulator/faults"): control.faults_so_far,
     ("POST", "/_emulator/faults"): control.add_faults,
     ("DELETE", "/_emulator/faults"): control.clear_faults,
-    ("POST", "/_emulator/service-account-keys"): control.create_service_account_key,
+    ("POST", "/_emulator/faults/end"): control.end_faults,
+    ("POST", "/_emulator/service-account-keys"): control.change_service_account_keys,
+    ("POST", "/_emulator/iam-tokens/revoke"): control.revoke_iam_tokens,
     ("POST", "/_emulator/api-keys"): control.change_api_keys,
     ("POST", "/_emulator/clock"): control.advance_clock,
 }

@@ -38,7 +38,8 @@ def submit(backend: Backend, request: Request) -> Answer:
     if asked.get("completionOptions", {}).get("stream"):
         raise ApiError(Code.INVALID_ARGUMENT, "stream is not available in asynchronous mode")
     completion = _generated(asked, request)
-    ending = request.ending or success({"@type": RESPONSE_TYPE, **completion.response()})
+    usual = success({"@type": RESPONSE_TYPE, **completion.response()})
+    ending = (request.ending or usual).instead_of(usual.phase)
     operation = backend.operations.create(request.account_id, prompt(asked), ending)
     return Answer.of_json(render(operation, backend.clock.now()))
 

@@ -22,7 +22,7 @@ from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
 _SHUTDOWN_SECONDS = 0.2
 
 _NOT_SERVED = 501
-_REFUSED = 400
+_REFUSED = 300
 
 _MOST_PENDING = 100_000
 _OPTIONS = [
@@ -118,6 +118,7 @@ class _Handlers:
         answer = await asyncio.shield(serve(self._backend, method.route, request))
         if answer is None:
             await _abort(context, grpc.StatusCode.UNAVAILABLE, _BROKEN)
+        await asyncio.sleep(answer.seconds)  # a message comes whole or not at all
         metadata = translation.trailing_metadata(request, answer)
         if answer.status >= _REFUSED:
             status = translation.to_status(answer)

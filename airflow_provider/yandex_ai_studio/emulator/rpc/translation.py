@@ -10,16 +10,22 @@ import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict, ParseDict
-from google.rpc.error_details_pb2 import RequestInfo
+from google.protobuf.wrappers_pb2 import StringValue
 from google.rpc.status_pb2 import Status
 from multidict import CIMultiDict
 
+from airflow_provider.yandex_ai_studio.emulator.alteration import FOREIGN
 from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
 from airflow_provider.yandex_ai_studio.emulator.rpc.methods import Method
 from airflow_provider.yandex_ai_studio.emulator.wire.errors import ApiError
 
 #: Where the rich form of a refusal travels, as every gRPC library expects it.
 STATUS_DETAILS = "grpc-status-details-bin"
+
+_REQUEST_INFO = "type.googleapis.com/google.rpc.RequestInfo"
+
+#: Field 15000, a varint, which no message of the vendor has.
+_UNKNOWN_FIELD = b"\xc0\xa9\x07\x01"
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode if code is not grpc.StatusCode.OK}
 
@@ -57,9 +63,8 @@ def to_status(answer: Answer) -> Any:
     http = ApiError.of_status(answer.status)
     if not isinstance(code, int) or code not in _CODES:
         code = int(http.code)
-    detail = AnyMessage()
-    detail.Pack(RequestInfo(request_id=answer.headers["x-request-id"]))
-    return Status(code=code, message=message if isinstance(message, str) else http.message, details=[detail])
+    info = _packed({"@type": _REQUEST_INFO, "requestId": answer.headers["x-request-id"]})
+    return Status(code=code, message=message if isinstance(message, str) else http.message, details=[info])
 
 
 def to_code(status: Any) -> Any:
@@ -80,7 +85,30 @@ def _to_message(method: Method, payload: Any) -> Any:
         payload = payload.get("result")
     if not isinstance(payload, dict):
         raise ValueError("a message is an object")
-    return ParseDict(payload, method.response())
+    payload, details = _without_details(payload)
+    message = ParseDict(payload, method.response(), ignore_unknown_fields=FOREIGN in payload)
+    if details:
+        message.error.details.extend(map(_packed, details))
+    if FOREIGN in payload:
+        message.MergeFromString(_UNKNOWN_FIELD)
+    return message
+
+
+def _without_details(payload: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    error = payload.get("error")
+    if not isinstance(error, dict) or not isinstance(error.get("details"), list):
+        return payload, []
+    return {**payload, "error": {**error, "details": []}}, error["details"]
+
+
+def _packed(detail: dict[str, Any]) -> Any:
+    """Return an Any without knowing its type: a client in this process must not learn types from the emulator.
+
+    The first field is a string: the request id of a RequestInfo, the JSON of everything else.
+    """
+    kind = str(detail.get("@type"))
+    text = str(detail.get("requestId")) if kind == _REQUEST_INFO else json.dumps(detail)
+    return AnyMessage(type_url=kind, value=StringValue(value=text).SerializeToString())
 
 
 def _error(answer: Answer) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Credentials:
         self._accepted = None if api_key is None else {api_key}
         self._revoked: set[str] = set()
         self._tokens: dict[str, Token] = {}
+        self._refused_tokens: set[str] = set()
         self._keys: dict[str, _ServiceAccountKey] = {}
         self.account_id = ids.resource("aje")
 
@@ -75,6 +76,23 @@ class Credentials:
         """Refuse this API key from now on."""
         self._revoked.add(key)
 
+    def rotate_api_key(self, key: str) -> None:
+        """Accept this API key and no other from now on."""
+        self._accepted = {key}
+        self._revoked.clear()
+
+    def revoke_tokens(self) -> None:
+        """Refuse all IAM tokens that were issued until now."""
+        self._refused_tokens.update(self._tokens)
+
+    def revoke_service_account_key(self, key_id: str) -> None:
+        """Exchange nothing any more that this authorized key has signed.
+
+        :raises ValueError: when there is no such key.
+        """
+        if self._keys.pop(key_id, None) is None:
+            raise ValueError(f"there is no authorized key {key_id!r}")
+
     def knows_api_key(self, key: str) -> bool:
         """Say whether an API key is accepted."""
         return bool(key) and key not in self._revoked and (self._accepted is None or key in self._accepted)
@@ -85,7 +103,7 @@ class Credentials:
         :raises RefusedCredential: when the token was not issued here or has expired.
         """
         token = self._tokens.get(value)
-        if token is None:
+        if token is None or value in self._refused_tokens:
             raise RefusedCredential("The token is invalid")
         if token.expires_at <= self._clock.now():
             raise RefusedCredential(f"The token has expired {timestamp(token.expires_at)}")

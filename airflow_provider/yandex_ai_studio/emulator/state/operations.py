@@ -42,10 +42,22 @@ class Phase:
 
 @dataclass(frozen=True)
 class Ending:
-    """Say how an operation ends, and whether its error shows before it is done."""
+    """Say how an operation ends.
+
+    :param early: whether its error shows before it is done.
+    :param partial: whether its answer says only in which members it differs from the planned one.
+    """
 
     phase: Phase
     early: bool = False
+    partial: bool = False
+
+    def instead_of(self, planned: Phase) -> Ending:
+        """Return this ending in full, now that the one that it replaces is known."""
+        if not self.partial:
+            return self
+        response = {**(planned.response or {}), **(self.phase.response or {})}
+        return Ending(replace(self.phase, response=response), self.early)
 
     @property
     def until_then(self) -> Phase:
@@ -68,9 +80,18 @@ def success(response: dict[str, Any]) -> Ending:
     return Ending(Phase(State.SUCCEEDED, response=response))
 
 
-def failure(code: int, message: str, early: bool = False) -> Ending:
-    """Return the ending with an error."""
-    return Ending(Phase(State.FAILED, error={"code": code, "message": message, "details": []}), early)
+def partial_success(response: dict[str, Any]) -> Ending:
+    """Return the ending with another answer than the usual one: of its members, with these."""
+    return Ending(Phase(State.SUCCEEDED, response=response), partial=True)
+
+
+def failure(code: int, message: str, details: Iterable[dict[str, Any]] = (), early: bool = False) -> Ending:
+    """Return the ending with an error.
+
+    :param details: what it carries besides, each the JSON form of a ``google.protobuf.Any``.
+    """
+    error = {"code": code, "message": message, "details": list(details)}
+    return Ending(Phase(State.FAILED, error=error), early)
 
 
 @dataclass
@@ -106,7 +127,8 @@ class Operation:
     def redirect(self, now: float, ending: Ending) -> None:
         """Give the operation another ending: now, or at the planned time when its error shows early."""
         planned = self.ended_at if ending.early else None
-        expiry = self.timeline[-1]
+        *_, (_, last), expiry = self.timeline
+        ending = ending.instead_of(last)
         self.timeline = [
             *((at, phase) for at, phase in self.timeline[:-1] if at <= now and not phase.done),
             (now, ending.until_then),

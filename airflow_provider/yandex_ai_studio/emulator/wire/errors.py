@@ -12,25 +12,34 @@ from typing import Any
 
 
 class Code(IntEnum):
-    """The gRPC status codes that the service uses."""
+    """The gRPC status codes."""
 
     CANCELLED = 1
     UNKNOWN = 2
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
+    ALREADY_EXISTS = 6
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
     ABORTED = 10
+    OUT_OF_RANGE = 11
     UNIMPLEMENTED = 12
     INTERNAL = 13
     UNAVAILABLE = 14
+    DATA_LOSS = 15
     UNAUTHENTICATED = 16
 
 
+# Of the codes that share a status, the last is what the status stands for.
 _HTTP_STATUS = {
     Code.CANCELLED: 499,
     Code.UNKNOWN: 500,
+    Code.FAILED_PRECONDITION: 400,
+    Code.OUT_OF_RANGE: 400,
+    Code.ALREADY_EXISTS: 409,
+    Code.DATA_LOSS: 500,
     Code.INVALID_ARGUMENT: 400,
     Code.DEADLINE_EXCEEDED: 504,
     Code.NOT_FOUND: 404,
