@@ -6,7 +6,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CONSTRAINTS := constraints-$(VERSION).txt
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: help demo up test test-unit test-system test-chaos bench lint floors format constraints clean
+.PHONY: help demo up test test-unit test-system test-chaos test-matrix bench lint floors format constraints clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test-system: $(VENV)/dev  ## the tests on a real Airflow
 test-chaos: $(VENV)/dev  ## kill and break everything while 200 tasks generate, on PostgreSQL (6 minutes; CHAOS=--short for CI)
 	$(BIN)/python -m tools.chaos $(CHAOS)
 
+test-matrix:  ## the tests on each Airflow and Python, in environments of their own (40 minutes; MATRIX="3.4 3.11" for a cell)
+	$(PYTHON) -m tools.matrix $(MATRIX)
+
 bench: .bench/venv/ready  ## what waiting costs, against the peers (an environment of its own; an hour and a quarter)
 	.bench/venv/bin/python -m benchmarks $(BENCH) --json .bench/results.json
 
@@ -49,7 +52,7 @@ constraints:  ## pin the newest versions that fit, for each Python that is suppo
 	for python in 3.11 3.12 3.13; do tools/constraints.sh $$python || exit 1; done
 
 clean:  ## remove what the other commands made
-	rm -rf $(VENV) .demo .bench .chaos .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .demo .bench .chaos .matrix .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The peers bring newer versions of their own clients than the constraints allow: that is what their users get.
 .bench/venv/ready: $(CONSTRAINTS) pyproject.toml benchmarks/requirements.txt
