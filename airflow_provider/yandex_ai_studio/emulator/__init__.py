@@ -5,6 +5,7 @@ It is laid out in the order a request passes through it::
     fronts.py      how it is reached: HTTP, and gRPC when that is asked for
     server.py      the HTTP front: one port for everything the vendor serves on several hosts
     rpc/           the gRPC front: the official services, each method answered by its twin among the routes
+    hosts.py       under which names it answers what
     dispatch.py    what happens to each request, whatever its route: count, fault, authorize, admit, answer
     alteration.py  what a fault makes of an answer that is right
     routes/        one function per endpoint, from a request value to an answer value

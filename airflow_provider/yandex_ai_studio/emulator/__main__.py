@@ -38,8 +38,9 @@ def _fronts(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> Fron
             seconds_max=chosen.seconds_max,
             latency=chosen.latency,
             enforce_quotas=chosen.enforce_quotas,
+            host=chosen.host,
         )
-        fronts = Fronts(Backend(settings), chosen.host, chosen.port, chosen.grpc_port, certificate is not None)
+        fronts = Fronts(Backend(settings), chosen.port, chosen.grpc_port, certificate is not None)
         if certificate and fronts.grpc_certificate:
             certificate.write_bytes(fronts.grpc_certificate)
     except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from airflow_provider.yandex_ai_studio.emulator import names
+from airflow_provider.yandex_ai_studio.emulator import hosts, names
 from airflow_provider.yandex_ai_studio.emulator.access import authorize, check_folder, named_folder
 from airflow_provider.yandex_ai_studio.emulator.alteration import altered
 from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
@@ -23,6 +23,8 @@ async def dispatch(backend: Backend, method: str, path: str, request: Request) -
     if path.startswith("/_emulator/"):
         return _control(backend, method, path, request)
     found = table.find(method, path)
+    if found and not hosts.serves(request.headers.get("Host", ""), found[0].name):
+        found = None
     if found and method in found[0].methods:
         return await serve(backend, found[0], replace(request, parameters=found[1]))
     name = found[0].name if found else names.UNKNOWN
@@ -80,6 +82,10 @@ async def _served(backend: Backend, route: table.Route, request: Request) -> Ans
 
 
 def _control(backend: Backend, method: str, path: str, request: Request) -> Answer:
+    host = request.headers.get("Host", "")
+    if not hosts.is_local(host, backend.settings.host):
+        message = f"the emulator's own routes answer to loopback names and to its --host, not to {host!r}"
+        return Answer.of_json({"error": message}, 403)
     handler = table.CONTROL.get((method, path))
     if handler is None:
         return Answer.of_json({"error": f"the emulator has no route {method} {path}"}, 404)

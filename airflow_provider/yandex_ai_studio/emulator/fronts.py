@@ -29,7 +29,6 @@ class Addresses:
 class Fronts:
     """Serve a backend.
 
-    :param host: the address to listen on.
     :param port: the port for HTTP; 0 picks a free one.
     :param grpc_port: the port for gRPC; 0 picks a free one, ``None`` serves none.
     :param grpc_tls: speak TLS on it, with a self-signed certificate.
@@ -39,17 +38,16 @@ class Fronts:
     def __init__(
         self,
         backend: Backend,
-        host: str = "127.0.0.1",
         port: int = 0,
         grpc_port: int | None = None,
         grpc_tls: bool = False,
     ) -> None:
-        self._server = Server(backend, host, port)
+        self._server = Server(backend, port)
         self._grpc_server: GrpcServer | None = None
         #: What a client of the gRPC channel has to trust, as PEM; ``None`` when that channel is plaintext.
         self.grpc_certificate: bytes | None = None
         if grpc_port is not None:
-            self._prepare_grpc(backend, host, grpc_port, grpc_tls)
+            self._prepare_grpc(backend, grpc_port, grpc_tls)
 
     async def start(self) -> Addresses:
         """Begin to listen, and say where.
@@ -71,12 +69,12 @@ class Fronts:
         if self._grpc_server:
             await self._grpc_server.stop()
 
-    def _prepare_grpc(self, backend: Backend, host: str, port: int, tls: bool) -> None:
+    def _prepare_grpc(self, backend: Backend, port: int, tls: bool) -> None:
         try:
             from airflow_provider.yandex_ai_studio.emulator.rpc.certificate import self_signed
             from airflow_provider.yandex_ai_studio.emulator.rpc.server import GrpcServer
         except ModuleNotFoundError as error:
             raise ImportError(f"{_MISSING} ({error})") from None
-        certificate = self_signed(host) if tls else None
+        certificate = self_signed(backend.settings.host) if tls else None
         self.grpc_certificate = certificate.pem if certificate else None
-        self._grpc_server = GrpcServer(backend, host, port, certificate)
+        self._grpc_server = GrpcServer(backend, port, certificate)

@@ -31,13 +31,11 @@ _AS_GZIP = 16
 class Server:
     """Serve a backend over HTTP.
 
-    :param host: the address to listen on.
     :param port: the port to listen on; 0 picks a free one.
     """
 
-    def __init__(self, backend: Backend, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, backend: Backend, port: int = 0) -> None:
         self._backend = backend
-        self._host = host
         self._port = port
         self._runner: web.ServerRunner | None = None
 
@@ -51,9 +49,10 @@ class Server:
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port, backlog=_BACKLOG).start()
+        host = self._backend.settings.host
+        await web.TCPSite(self._runner, host, self._port, backlog=_BACKLOG).start()
         port = self._runner.addresses[0][1]
-        return f"http://{self._host}:{port}"
+        return f"http://{host}:{port}"
 
     async def stop(self) -> None:
         """Close all connections and stop listening."""

@@ -40,14 +40,12 @@ _BROKEN = "Socket closed"
 class GrpcServer:
     """Serve a backend over gRPC.
 
-    :param host: the address to listen on.
     :param port: the port to listen on; 0 picks a free one.
     :param certificate: speak TLS with it; without one the channel is plaintext.
     """
 
-    def __init__(self, backend: Backend, host: str, port: int, certificate: Certificate | None) -> None:
+    def __init__(self, backend: Backend, port: int, certificate: Certificate | None) -> None:
         self._backend = backend
-        self._host = host
         self._port = port
         self._certificate = certificate
         self._server: Any = None
@@ -59,9 +57,10 @@ class GrpcServer:
         """
         self._server = grpc.aio.server(options=_OPTIONS)
         self._server.add_generic_rpc_handlers((_Handlers(self._backend),))
-        port = self._listen(f"{self._host}:{self._port}")
+        host = self._backend.settings.host
+        port = self._listen(f"{host}:{self._port}")
         await self._server.start()
-        self._backend.grpc_target = f"{self._host}:{port}"
+        self._backend.grpc_target = f"{host}:{port}"
         return self._backend.grpc_target
 
     async def stop(self) -> None:
