@@ -134,7 +134,7 @@ def test_an_attempt_that_resumes_does_not_call_the_function(context: Context, ho
     with pytest.raises(TaskDeferred) as deferred:
         first.execute(dict(context))
     wait = {name: getattr(deferred.value.trigger, name) for name in ("operation_id", "submitted_at", "deadline", "api")}
-    hook._sleep(3600)
+    hook.sleep(3600)
     assert second.execute_complete(context, {**wait, "outcome": "ended"}) == "Tell me of ducks."
     assert calls == [1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider.yandex_ai_studio.api.completion import submit_completion
+from airflow_provider.yandex_ai_studio.api.completion import count_tokens, submit_completion
 from airflow_provider.yandex_ai_studio.durability.journal import KEY, Journal
 from airflow_provider.yandex_ai_studio.durability.submission import Submission
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
@@ -28,8 +28,10 @@ class Told:
 def test_an_id_is_written_down_before_a_log_line_names_it(hook: YandexAIStudioHook, store: Store) -> None:
     """Who is killed between the two may have written what no log says, but never said what is not written down."""
     log = Told(store)
+    request = hook.completion_request(prompt="Tell me of ducks.")
     submitted = Submission(
-        submit_completion(hook.settings.endpoints, hook.completion_request(prompt="Tell me of ducks.")),
+        submit_completion(hook.settings.endpoints, request),
+        question=count_tokens(hook.settings.endpoints, request),
         api="completion",
         hook=hook,
         journal=Journal(store),

@@ -137,10 +137,11 @@ def test_a_retry_after_a_failed_operation_submits_anew(
     assert submissions(emulator) == 2
 
 
+@pytest.mark.parametrize("kind", ["operation_error", "operation_empty"])
 def test_a_failure_that_was_told_needs_no_look_by_the_next_attempt(
-    deferred: Attempt, hook: YandexAIStudioHook, context: Context, emulator: Emulator, clock: SteppedTime
+    deferred: Attempt, hook: YandexAIStudioHook, context: Context, emulator: Emulator, clock: SteppedTime, kind: str
 ) -> None:
-    emulator.fault("completionAsync", "operation_error")
+    emulator.fault("completionAsync", kind)
     failed = deferred()
     clock.sleep(4000)
     with pytest.raises(OperationFailed):
@@ -148,6 +149,17 @@ def test_a_failure_that_was_told_needs_no_look_by_the_next_attempt(
     emulator.fault("operations.get", "status", status=503, body="", times=None)
     assert deferred().operation_id != failed.operation_id
     assert submissions(emulator) == 2
+
+
+def test_an_expired_operation_that_was_told_needs_no_look_by_the_next_attempt(
+    deferred: Attempt, hook: YandexAIStudioHook, context: Context, emulator: Emulator, clock: SteppedTime
+) -> None:
+    expired = deferred()
+    clock.sleep(timedelta(days=4).total_seconds())
+    with pytest.raises(OperationExpired):
+        resume(hook, context, expired.operation_id)
+    emulator.fault("operations.get", "status", status=503, body="", times=None)
+    assert deferred().operation_id != expired.operation_id
 
 
 def test_a_late_attempt_does_not_strike_out_what_a_newer_one_has_paid_for(

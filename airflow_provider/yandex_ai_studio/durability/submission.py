@@ -7,10 +7,11 @@ which the next attempt knows more, or a log line that says what was paid for.
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
 from airflow_provider.yandex_ai_studio.durability.journal import (
@@ -25,6 +26,7 @@ from airflow_provider.yandex_ai_studio.durability.journal import (
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
     RequestError,
+    ServiceUnavailable,
     SubmissionUnknown,
 )
 
@@ -38,6 +40,12 @@ OnUnknownSubmission = Literal["resubmit", "fail"]
 
 SUBMISSIONS = 3
 """How often one attempt submits at most, when answers get lost on the way."""
+
+PAUSES = (2.0, 6.0, 18.0)
+"""Seconds at most before each question whether the service works again. All of them together, and the attempt fails."""
+
+QUESTION_TIMEOUT = 10.0
+"""Seconds that such a question may take."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class Submission:
 
     :param call: What to submit.
     :param api: The API that it belongs to.
+    :param question: What the service is asked, free of charge, before it gets a request again that it may have taken.
     :param before: Called before anything is submitted, but not for a known operation; it may raise.
     :param on_unknown: What to do where a submission may have been taken under an id that nobody knows:
         ``resubmit`` (and perhaps pay twice) or ``fail`` (and let a person decide).
@@ -72,6 +81,7 @@ class Submission:
         api: Api,
         hook: YandexAIStudioHook,
         journal: Journal,
+        question: Call[Any],
         before: Callable[[], None],
         on_unknown: OnUnknownSubmission,
         log: Logger,
@@ -86,6 +96,7 @@ class Submission:
         self._fingerprint = fingerprint_of(call.body)
         self._hook = hook
         self._journal = journal
+        self._question = question
         self._before = before
         self._on_unknown = on_unknown
         self._log = log
@@ -111,9 +122,11 @@ class Submission:
         self._before()
         if record is not None and step is Step.REPLACE:
             self._cancel(record)
+        pauses = iter(PAUSES)
         if record is not None and step is Step.SETTLE_UNKNOWN:
-            self._settle_unknown(f"an earlier attempt began it at {_utc(record.submitted_at)} and was cut off")
-        return self._submit()
+            pauses = iter((0.0, *PAUSES))
+            self._settle_unknown(f"an earlier attempt began it at {_utc(record.submitted_at)} and was cut off", pauses)
+        return self._submit(pauses)
 
     def _look(self, record: Record) -> Submitted | None:
         seen: Operation | RequestError
@@ -135,13 +148,14 @@ class Submission:
         except RequestError as error:
             self._log.warning("%s It may run to its end, and be billed.", error)
 
-    def _submit(self) -> Submitted:
+    def _submit(self, pauses: Iterator[float]) -> Submitted:
+        client = self._hook.get_conn()  # what is wrong with it is no unknown submission
         for number in range(1, SUBMISSIONS + 1):
             submitted_at = self._hook.clock()
             self._journal.write(Record(self._fingerprint, submitted_at, api=self._api))
             self._log.info("Submitting; the operation id follows. A log that ends here leaves the submission unknown.")
             try:
-                operation = self._hook.get_conn().send(self._call)
+                operation = client.send(self._call)
             except ConfigurationError:
                 self._strike_out()
                 raise
@@ -151,7 +165,7 @@ class Submission:
                     raise
                 if number == SUBMISSIONS:
                     raise
-                self._settle_unknown(str(error))
+                self._settle_unknown(str(error), pauses)
                 continue
             # In this order: what a log names must be found by the next attempt.
             self._write_down(Record(self._fingerprint, submitted_at, operation.id, self._api))
@@ -178,7 +192,13 @@ class Submission:
         except Exception as error:
             self._log.warning("The intent to submit could not be struck out (%s); nothing was submitted.", error)
 
-    def _settle_unknown(self, cause: str) -> None:
+    def _settle_unknown(self, cause: str, pauses: Iterator[float]) -> None:
+        """
+        Decide about a submission that nobody knows of; return where it is to be submitted anew.
+
+        :raises SubmissionUnknown: A person is to decide.
+        :raises ServiceUnavailable: The service answers nothing for now. The intent stays, for another attempt.
+        """
         story = (
             f"The fate of a submission is unknown: {cause.rstrip('.')}. The service may have taken it, under an id "
             "that nobody knows: up to one generation may have been billed without a use"
@@ -188,7 +208,26 @@ class Submission:
             raise SubmissionUnknown(
                 f"{story}. It was not submitted again, because on_unknown_submission='fail'; clear the task to do so."
             )
+        self._ask_first(story, pauses)
         self._log.warning("%s. Submitting anew, because on_unknown_submission='resubmit'.", story)
+
+    def _ask_first(self, story: str, pauses: Iterator[float]) -> None:
+        """Let no service that is out of order take, and bill, the same request again and again."""
+        trouble: ServiceUnavailable | None = None
+        for pause in pauses:
+            self._hook.sleep(pause * random.uniform(0.5, 1.0))  # those who failed together don't come back together
+            try:
+                self._hook.get_conn().send(replace(self._question, timeout=QUESTION_TIMEOUT), repeat=False)
+                return
+            except ServiceUnavailable as error:
+                self._log.warning("%s Nothing is submitted until it answers such a question, which is free.", error)
+                trouble = error
+            except RequestError:
+                return  # a refusal is an answer
+        raise ServiceUnavailable(
+            f"{story}. It was not submitted again, for the service does not answer a free question either: {trouble} "
+            "Another attempt will settle it."
+        ) from trouble
 
 
 def _utc(seconds: float) -> str:

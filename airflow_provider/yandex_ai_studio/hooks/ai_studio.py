@@ -63,7 +63,7 @@ class YandexAIStudioHook(BaseHook):
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self.clock = clock
-        self._sleep = sleep
+        self.sleep = sleep
 
     @cached_property
     def settings(self) -> Settings:
@@ -84,10 +84,10 @@ class YandexAIStudioHook(BaseHook):
         if self.settings.transport == "grpc":
             from airflow_provider.yandex_ai_studio.client.grpc import GrpcClient
 
-            return GrpcClient(self.settings, sleep=self._sleep)
+            return GrpcClient(self.settings, sleep=self.sleep)
         from airflow_provider.yandex_ai_studio.client.worker import Client
 
-        return Client(self.settings, sleep=self._sleep)
+        return Client(self.settings, sleep=self.sleep)
 
     async def get_async_conn(self) -> AsyncClient:
         """Look the connection up without blocking the event loop, and return a new client. Close it after use."""
@@ -216,7 +216,7 @@ class YandexAIStudioHook(BaseHook):
 
         A service that is out of order does not end the wait.
         """
-        self._sleep(schedule.first_delay(self.clock() - wait.submitted_at))
+        self.sleep(schedule.first_delay(self.clock() - wait.submitted_at))
         while True:
             seen: Operation | RequestError
             try:
@@ -230,7 +230,7 @@ class YandexAIStudioHook(BaseHook):
                 self.log.warning("%s Asking again in %.0f s.", seen, decision.delay)
             if isinstance(seen, AuthenticationError):
                 self._forget_connection()
-            self._sleep(decision.delay)
+            self.sleep(decision.delay)
             wait = decision.wait
 
     def _forget_connection(self) -> None:

@@ -25,7 +25,14 @@ from airflow_provider.yandex_ai_studio.durability.resume import (
     may_end_in_triggerer,
 )
 from airflow_provider.yandex_ai_studio.durability.submission import OnUnknownSubmission, Submission
-from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, InvalidOutput, RequestError
+from airflow_provider.yandex_ai_studio.exceptions import (
+    ConfigurationError,
+    InvalidOutput,
+    OperationCancelled,
+    OperationExpired,
+    OperationFailed,
+    RequestError,
+)
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.waiting.decision import Wait
 
@@ -109,6 +116,10 @@ class OperationOperator(BaseOperator):
         """Return the call that submits a request of this operator."""
 
     @abstractmethod
+    def free_question(self, request: Any) -> Call[Any]:
+        """Return a call that costs nothing, and whose answer shows that the service works."""
+
+    @abstractmethod
     def generate(self, request: Any) -> tuple[Generation, str | None]:
         """
         Generate while this worker waits.
@@ -173,6 +184,7 @@ class OperationOperator(BaseOperator):
             api=self.api,
             hook=self.hook,
             journal=Journal(context.get("task_state_store")),
+            question=self.free_question(request),
             before=partial(self.before_submission, request),
             on_unknown=self.on_unknown_submission,
             log=self.log,
@@ -184,7 +196,7 @@ class OperationOperator(BaseOperator):
         wait = Wait(submitted.operation_id, submitted.submitted_at, submitted.submitted_at + seconds, api=self.api)
         seen = submitted.operation
         if seen and (seen.done or seen.error or self.hook.clock() >= submitted.submitted_at + seconds):
-            return self._take(context, seen)
+            return self._take(context, submitted.operation_id, seen)
         if self.deferrable:
             self._defer(wait)
         self.log.info("Waiting for operation %s on this worker", wait.operation_id)
@@ -214,18 +226,28 @@ class OperationOperator(BaseOperator):
 
     def _take_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
         while operation is None:
-            operation = last_look(self.hook, wakeup, self.log)
+            operation = self._last_look(context, wakeup)
             if operation is None and self.deferrable:
                 self._defer(wakeup.wait)
             if operation is None:
                 end = self.hook.wait_for_operation(wakeup.wait)
                 wakeup, operation = Wakeup(wakeup.wait, end.outcome), end.operation
-        return self._take(context, operation)
+        return self._take(context, wakeup.wait.operation_id, operation)
 
-    def _take(self, context: Context, operation: Operation) -> Any:
-        if operation.error:
-            self._strike_out(context, operation.id)
-        return self._deliver(context, answer_of(operation), operation.id)
+    def _last_look(self, context: Context, wakeup: Wakeup) -> Operation | None:
+        try:
+            return last_look(self.hook, wakeup, self.log)
+        except OperationExpired:
+            self._strike_out(context, wakeup.wait.operation_id)
+            raise
+
+    def _take(self, context: Context, operation_id: str, operation: Operation) -> Any:
+        try:
+            generation = answer_of(operation)
+        except (OperationCancelled, OperationFailed):
+            self._strike_out(context, operation_id)
+            raise
+        return self._deliver(context, generation, operation_id)
 
     def _deliver(self, context: Context, generation: Generation, operation_id: str | None) -> Any:
         deliver(context["ti"], generation, operation_id, self.log, beside=self.beside(generation))
@@ -233,16 +255,18 @@ class OperationOperator(BaseOperator):
             return self.value_of(generation)
         except InvalidOutput as error:
             context["ti"].xcom_push("text", generation.text)
-            Journal(context.get("task_state_store")).forget()  # else another attempt would take the same answer
+            self._strike_out(context, operation_id)  # else another attempt would take the same answer
             raise invalid(operation_id, error) from error
 
-    def _strike_out(self, context: Context, operation_id: str) -> None:
-        """Spare the next attempt a look at what failed for good: it may not get through, and cost the attempt."""
+    def _strike_out(self, context: Context, operation_id: str | None) -> None:
+        """Spare the next attempt a look at what came to nothing: it may not get through, and cost the attempt."""
+        if operation_id is None:
+            return
         try:
             Journal(context.get("task_state_store")).strike_out(operation_id)
         except Exception as error:
             self.log.warning(
-                "Operation %s failed, and could not be struck out (%s): another attempt looks at it first.",
+                "Operation %s came to nothing, and could not be struck out (%s): another attempt looks at it first.",
                 operation_id,
                 error,
             )

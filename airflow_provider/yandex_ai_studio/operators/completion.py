@@ -135,6 +135,10 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         """Return the call that submits a completion."""
         return completion.submit_completion(self.hook.settings.endpoints, request)
 
+    def free_question(self, request: CompletionRequest) -> Call[int]:
+        """Return the call that counts the tokens of the request."""
+        return completion.count_tokens(self.hook.settings.endpoints, request)
+
     def generate(self, request: CompletionRequest) -> tuple[Generation, None]:
         """Complete while this worker waits, and tell the log how far a stream is."""
         if not self.stream:

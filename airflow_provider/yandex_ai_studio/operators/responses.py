@@ -101,6 +101,10 @@ class YandexAIStudioResponseOperator(OperationOperator):
         """Return the call that creates a response."""
         return responses.create_response(self.hook.settings.endpoints, request)
 
+    def free_question(self, request: ResponseRequest) -> Call[list[str]]:
+        """Return the call that lists the models."""
+        return responses.list_models(self.hook.settings.endpoints)
+
     def generate(self, request: ResponseRequest) -> tuple[Generation, str]:
         """Create a response while this worker waits."""
         response = self.hook.create_response(request)
