@@ -28,7 +28,7 @@ class Client:
     def __init__(self, url: str, authorization: str = f"Api-Key {KEY}") -> None:
         self.url = url
         self.session = requests.Session()
-        self.session.headers["Authorization"] = authorization
+        self.session.headers.update({"Authorization": authorization, "OpenAI-Project": FOLDER})
 
     def get(self, path: str, **headers: str) -> requests.Response:
         return self.session.get(self.url + path, headers=headers, timeout=5)

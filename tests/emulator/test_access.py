@@ -222,10 +222,35 @@ def test_the_openai_compatible_api_takes_an_api_key_under_both_schemes(
     assert answer.json()["data"][0]["id"].startswith("gpt://b1gtestfolder/")
 
 
-def test_the_openai_compatible_api_wants_to_know_the_folder(client: Any) -> None:
-    answer = client.get("/v1/models")
-    assert answer.status_code == 400
-    assert answer.json()["error"]["type"] == "invalid_request_error"
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/models"),
+        ("POST", "/v1/responses"),
+        ("GET", "/v1/responses/{id}"),
+        ("GET", "/v1/responses/{id}/input_items"),
+        ("POST", "/v1/responses/{id}/cancel"),
+        ("DELETE", "/v1/responses/{id}"),
+    ],
+)
+def test_the_openai_compatible_api_wants_to_know_the_folder(client: Any, method: str, path: str) -> None:
+    url = client.url + path.format(id=client.respond(background=True).json()["id"])
+    asked = {"model": "gpt://b1gtestfolder/yandexgpt", "input": "x", "background": True}
+
+    def answer(name: str) -> requests.Response:
+        key = {"Authorization": f"Bearer {KEY}"}
+        folder = {name: "b1gtestfolder"} if name else {}
+        return requests.request(method, url, json=asked, headers={**key, **folder}, timeout=5)
+
+    refused = answer("")
+    assert refused.status_code == 400
+    assert refused.json()["error"]["type"] == "invalid_request_error"
+    assert answer("OpenAI-Project").status_code == 200
+
+
+def test_a_folder_may_come_in_the_header_of_the_native_api(client: Any) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", "x-folder-id": "b1gtestfolder"}
+    assert requests.get(f"{client.url}/v1/models", headers=headers, timeout=5).status_code == 200
 
 
 MISMATCH = "Specified folder ID 'b1gother' does not match with service account folder ID 'b1gtestfolder'"

@@ -16,6 +16,7 @@ from yandex.cloud.ai.foundation_models.v1.text_generation import text_generation
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 
+MODEL = "gpt://b1gtestfolder/yandexgpt"
 CODES = {
     308: "UNKNOWN",
     400: "INVALID_ARGUMENT",
@@ -119,7 +120,7 @@ def test_a_client_that_does_not_wait_for_the_answer_has_submitted_all_the_same(
     assert rpc.tokenize("x")  # the channel stands, so the call below does arrive
     grpc_emulator.fault("completionAsync", "delay", seconds=0.6)
     stub = generation_grpc.TextGenerationAsyncServiceStub(rpc.channel)
-    request = generation.CompletionRequest(model_uri="gpt://b1gtestfolder/m", messages=[{"role": "user", "text": "x"}])
+    request = generation.CompletionRequest(model_uri=MODEL, messages=[{"role": "user", "text": "x"}])
     error = refusal(lambda: rpc.call(stub.Completion, request, timeout=0.3))
     assert error.code().name == "DEADLINE_EXCEEDED"
     patience = time.monotonic() + 5

@@ -96,8 +96,8 @@ def test_a_response_is_what_a_completion_is(
 def test_each_option_reaches_the_service(attempt: Attempt, emulator: Emulator) -> None:
     options = {"instructions": "Be brief.", "temperature": "0.2", "max_tokens": "50", "json_schema": {"type": "string"}}
     response_id = attempt(wait_for_completion=False, model="qwen3-235b-a22b-fp8", **options)
-    url, headers = f"{emulator.url}/v1/responses/{response_id}", {"Authorization": f"Api-Key {API_KEY}"}
-    taken = requests.get(url, headers=headers, timeout=5).json()
+    headers = {"Authorization": f"Api-Key {API_KEY}", "OpenAI-Project": FOLDER}
+    taken = requests.get(f"{emulator.url}/v1/responses/{response_id}", headers=headers, timeout=5).json()
     assert taken["model"] == f"gpt://{FOLDER}/qwen3-235b-a22b-fp8"
     assert (taken["instructions"], taken["temperature"], taken["max_output_tokens"]) == ("Be brief.", 0.2, 50)
     assert taken["text"]["format"]["schema"] == {"type": "string"}

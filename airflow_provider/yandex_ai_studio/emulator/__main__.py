@@ -38,6 +38,7 @@ def _fronts(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> Fron
             seconds_max=chosen.seconds_max,
             latency=chosen.latency,
             enforce_quotas=chosen.enforce_quotas,
+            lenient=chosen.lenient,
             host=chosen.host,
         )
         fronts = Fronts(Backend(settings), chosen.port, chosen.grpc_port, certificate is not None)
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds-max", type=float, metavar="S", help="longest time of an operation (as --seconds)")
     add("--latency", type=float, default=0.0, metavar="S", help="the time of each answer (%(default)s)")
     add("--enforce-quotas", action="store_true", help="refuse what exceeds the vendor's default quotas")
+    add("--lenient", action="store_true", help="take any model, any number of tokens, and responses without a folder")
     return parser
 
 

@@ -11,6 +11,8 @@ from airflow_provider.yandex_ai_studio.emulator.wire.errors import ApiError, Cod
 _FOLDER_HEADERS = ("x-folder-id", "OpenAI-Project")
 _SHOWN = 4
 
+FOLDER_MISSING = "the folder is missing: name it in the OpenAI-Project header"
+
 
 def authorize(backend: Backend, headers: Mapping[str, str], openai: bool = False) -> str:
     """Return the id of the service account that calls.
@@ -48,6 +50,15 @@ def check_folder(backend: Backend, folder: str | None) -> None:
     if own is not None and folder is not None and folder != own:
         message = f"Specified folder ID '{folder}' does not match with service account folder ID '{own}'"
         raise ApiError(Code.INVALID_ARGUMENT, message)
+
+
+def check_folder_named(backend: Backend, headers: Mapping[str, str]) -> None:
+    """Refuse a request that names no folder, as the OpenAI-compatible APIs want to know it.
+
+    :raises ApiError: when the headers don't name one.
+    """
+    if named_folder(headers) is None and not backend.settings.lenient:
+        raise ApiError(Code.INVALID_ARGUMENT, FOLDER_MISSING)
 
 
 def _masked(secret: str) -> str:

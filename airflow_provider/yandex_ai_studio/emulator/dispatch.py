@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from airflow_provider.yandex_ai_studio.emulator import hosts, names
-from airflow_provider.yandex_ai_studio.emulator.access import authorize, check_folder, named_folder
+from airflow_provider.yandex_ai_studio.emulator.access import authorize, check_folder, check_folder_named, named_folder
 from airflow_provider.yandex_ai_studio.emulator.alteration import altered
 from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
 from airflow_provider.yandex_ai_studio.emulator.routes import table
@@ -75,6 +75,8 @@ async def _served(backend: Backend, route: table.Route, request: Request) -> Ans
     if route.authorized:
         request = replace(request, account_id=authorize(backend, request.headers, route.openai))
         check_folder(backend, named_folder(request.headers))
+    if route.in_folder:
+        check_folder_named(backend, request.headers)
     with backend.quotas.admit(route.name):
         if backend.settings.latency:
             await asyncio.sleep(backend.settings.latency)

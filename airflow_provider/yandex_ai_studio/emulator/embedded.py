@@ -43,10 +43,11 @@ class Emulator:
         seconds_max: float | None = None,
         latency: float = 0.0,
         enforce_quotas: bool = False,
+        lenient: bool = False,
         grpc: bool = False,
         grpc_tls: bool = False,
     ) -> None:
-        self._backend = Backend(Settings(api_key, folder_id, seconds, seconds_max, latency, enforce_quotas))
+        self._backend = Backend(Settings(api_key, folder_id, seconds, seconds_max, latency, enforce_quotas, lenient))
         self._fronts = Fronts(self._backend, grpc_port=0 if grpc or grpc_tls else None, grpc_tls=grpc_tls)
         self._thread = threading.Thread(target=self._run, name="yandex-ai-studio-emulator", daemon=True)
         self._started: Future[Addresses] = Future()

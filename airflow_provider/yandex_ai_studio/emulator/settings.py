@@ -15,6 +15,8 @@ class Settings:
     :param seconds_max: the longest time that an operation takes; the same as ``seconds`` when ``None``.
     :param latency: the time in seconds that each of the vendor's routes takes to answer.
     :param enforce_quotas: refuse what exceeds the vendor's default quotas.
+    :param lenient: take what the service refuses by what it has: any model on any API, inputs of any number of tokens,
+        and requests to the Responses API that name no folder.
     :param host: the name or address to listen on.
     :raises ValueError: when a time is negative or the longest is below the shortest.
     """
@@ -25,6 +27,7 @@ class Settings:
     seconds_max: float | None = None
     latency: float = 0.0
     enforce_quotas: bool = False
+    lenient: bool = False
     host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:

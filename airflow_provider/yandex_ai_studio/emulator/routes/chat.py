@@ -16,7 +16,7 @@ def complete_chat(backend: Backend, request: Request) -> Answer:
     """Answer at once, or as a stream of chunks that add up to the answer."""
     asked = CHAT_COMPLETION(proto_json.decode(request.body))
     check(backend, asked["model"], chat_problems(asked))
-    completion = completed(conversation.of_chat(asked))
+    completion = completed(backend, asked["model"], conversation.of_chat(asked))
     backend.stats.direct_generations += 1
     reply = Reply(backend.ids.uuid(), asked["model"], int(backend.clock.now()))
     if asked.get("stream"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider.yandex_ai_studio.emulator.access import named_folder
+from airflow_provider.yandex_ai_studio.emulator.access import FOLDER_MISSING, named_folder
 from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
 from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
 from airflow_provider.yandex_ai_studio.emulator.wire.errors import ApiError, Code
@@ -21,10 +21,10 @@ _MODELS = (
 
 
 def list_models(backend: Backend, request: Request) -> Answer:
-    """Return the models of a folder. Other names are served as well: in the API they are free text."""
+    """Return the models of a folder, as many as the recorded list has: newer ones are served as well."""
     folder = named_folder(request.headers)
     if folder is None:
-        raise ApiError(Code.INVALID_ARGUMENT, "the folder is missing: name it in the OpenAI-Project header")
+        raise ApiError(Code.INVALID_ARGUMENT, FOLDER_MISSING)
     data = [
         {"id": f"gpt://{folder}/{model}", "object": "model", "owned_by": "yandex", "created": 0} for model in _MODELS
     ]

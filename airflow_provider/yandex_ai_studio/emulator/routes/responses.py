@@ -30,7 +30,7 @@ def create(backend: Backend, request: Request) -> Answer:
     check(backend, asked["model"], response_problems(asked, earlier))
     items = earlier + asked["input"]
     native = conversation.of_response(asked, items)
-    completion = completed(native)
+    completion = completed(backend, asked["model"], native)
 
     background = asked.get("background", False)
     usual = responses.success(shown(completion, backend.ids.uuid))

@@ -40,7 +40,8 @@ class Route:
     :param path: its path, with variable parts in braces.
     :param shape: how it renders errors.
     :param authorized: whether it asks for a credential.
-    :param openai: whether it follows OpenAI's habits of naming the key and the folder.
+    :param openai: whether it follows OpenAI's habits of naming the key.
+    :param in_folder: whether its requests must name a folder in a header.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Route:
     shape: Shape
     authorized: bool = True
     openai: bool = False
+    in_folder: bool = False
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -95,7 +97,7 @@ ROUTES = (
         rpc_status,
     ),
     *(
-        Route(name, (method,), path, handler, response_error, openai=True)
+        Route(name, (method,), path, handler, response_error, openai=True, in_folder=True)
         for name, method, path, handler in (
             (names.RESPONSES_CREATE, "POST", "/v1/responses", responses.create),
             (names.RESPONSES_GET, "GET", "/v1/responses/{response_id}", responses.read),

@@ -18,14 +18,14 @@ from airflow_provider.yandex_ai_studio.emulator.request import Answer, Request
 from airflow_provider.yandex_ai_studio.emulator.routes.operations import render
 from airflow_provider.yandex_ai_studio.emulator.state.backend import Backend
 from airflow_provider.yandex_ai_studio.emulator.state.operations import success
-from airflow_provider.yandex_ai_studio.emulator.wire import messages, proto_json, rules
+from airflow_provider.yandex_ai_studio.emulator.wire import messages, models, proto_json, rules
 from airflow_provider.yandex_ai_studio.emulator.wire.errors import ApiError, Code
 
 
 def complete_now(backend: Backend, request: Request) -> Answer:
     """Answer at once, or as a stream of growing answers."""
     asked = _checked(backend, request)
-    completion = _generated(asked, request)
+    completion = _generated(backend, asked, request)
     backend.stats.direct_generations += 1
     if asked.get("completionOptions", {}).get("stream"):
         return Answer.of_lines({"result": part.response()} for part in completion.parts())
@@ -37,7 +37,7 @@ def submit(backend: Backend, request: Request) -> Answer:
     asked = _checked(backend, request)
     if asked.get("completionOptions", {}).get("stream"):
         raise ApiError(Code.INVALID_ARGUMENT, "stream is not available in asynchronous mode")
-    completion = _generated(asked, request)
+    completion = _generated(backend, asked, request)
     usual = success({"@type": RESPONSE_TYPE, **completion.response()})
     ending = (request.ending or usual).instead_of(usual.phase)
     operation = backend.operations.create(request.account_id, prompt(asked), ending)
@@ -47,7 +47,7 @@ def submit(backend: Backend, request: Request) -> Answer:
 def tokenize_text(backend: Backend, request: Request) -> Answer:
     """Return the tokens of a text."""
     asked = messages.TOKENIZE_REQUEST(proto_json.decode(request.body))
-    _check_model(backend, asked)
+    _check_model(backend, asked, native=False)
     text = asked.get("text", "")
     if problem := rules.text_problem(text):
         raise _session_error(problem, asked, request)
@@ -56,30 +56,38 @@ def tokenize_text(backend: Backend, request: Request) -> Answer:
 
 def tokenize_completion(backend: Backend, request: Request) -> Answer:
     """Return the tokens that a completion request is billed for."""
-    return _tokens(tokenize(as_text(_checked(backend, request))))
+    return _tokens(tokenize(as_text(_checked(backend, request, native=False))))
 
 
-def _checked(backend: Backend, request: Request) -> dict[str, Any]:
+def _checked(backend: Backend, request: Request, native: bool = True) -> dict[str, Any]:
     asked = messages.COMPLETION_REQUEST(proto_json.decode(request.body))
-    _check_model(backend, asked)
+    _check_model(backend, asked, native)
     for problem in rules.problems(asked):
         raise _session_error(problem, asked, request)
     return asked
 
 
-def _check_model(backend: Backend, asked: dict[str, Any]) -> None:
+def _check_model(backend: Backend, asked: dict[str, Any], native: bool) -> None:
+    uri = asked.get("modelUri", "")
     try:
-        folder = rules.folder_of(asked.get("modelUri", ""))
+        folder = rules.folder_of(uri)
     except ValueError as error:
         raise ApiError(Code.INVALID_ARGUMENT, str(error)) from None
     check_folder(backend, folder)
+    unserved = models.problem(uri, native)
+    if unserved and not backend.settings.lenient:
+        raise ApiError(Code.INVALID_ARGUMENT, unserved)
 
 
-def _generated(asked: dict[str, Any], request: Request) -> Completion:
+def _generated(backend: Backend, asked: dict[str, Any], request: Request) -> Completion:
     try:
-        return complete(asked)
+        completion = complete(asked)
     except ValueError as error:
         raise _session_error(str(error), asked, request) from None
+    problem = models.context_problem(asked["modelUri"], completion.input_tokens)
+    if problem and not backend.settings.lenient:
+        raise _session_error(problem, asked, request)
+    return completion
 
 
 def _session_error(problem: str, asked: dict[str, Any], request: Request) -> ApiError:

@@ -9,7 +9,9 @@ from typing import Any
 ROLES = ("system", "user", "assistant")
 LONGEST_TEXT = 100_000
 
-_TEXT_MODEL = re.compile(r"gpt://(?P<folder>[^/\s]+)/[^/@\s]+(/[^/@\s]+(@[^/@\s]+)?)?")
+#: The folder, the model, and its branch, which one that was tuned has too.
+TEXT_MODEL = re.compile(r"gpt://(?P<folder>[^/\s]+)/(?P<model>[^/@\s]+)(/(?P<branch>[^/@\s]+)(@[^/@\s]+)?)?")
+
 _TUNED_IN_DATASPHERE = re.compile(r"ds://[^/\s]+")
 
 
@@ -18,7 +20,7 @@ def folder_of(model_uri: str) -> str | None:
 
     :raises ValueError: when it is no URI of a text model.
     """
-    if match := _TEXT_MODEL.fullmatch(model_uri):
+    if match := TEXT_MODEL.fullmatch(model_uri):
         return match["folder"]
     if _TUNED_IN_DATASPHERE.fullmatch(model_uri):
         return None
