@@ -79,6 +79,11 @@ def get_provider_info() -> dict[str, Any]:
                     "grpc_target": _field(
                         "gRPC target", "host:port, where the base URL is not the vendor's own. Empty: the vendor's."
                     ),
+                    "ca_bundle": _field(
+                        "CA bundle (path)",
+                        "Where workers and triggerer find the certificates to trust (PEM), if a company's network "
+                        "ends TLS. Empty: REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE, else certifi's.",
+                    ),
                     "disable_data_logging": _field(
                         "Disable data logging", "Ask the service not to keep the prompts.", type="boolean"
                     ),

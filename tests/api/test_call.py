@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider.yandex_ai_studio.api import completion, iam, responses
-from airflow_provider.yandex_ai_studio.api.call import Answer, no_answer, result_of
+from airflow_provider.yandex_ai_studio.api.call import Answer, answer_of_grpc, no_answer, result_of
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.api.models import Generation, Message, Operation
+from airflow_provider.yandex_ai_studio.client.retry import may_repeat
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
@@ -41,40 +42,94 @@ def answer(status, body=b"", **headers):
     return Answer(status, body if isinstance(body, bytes) else json.dumps(body).encode(), headers)
 
 
-def refusal(call, status, body=b"", **headers):
+def raised(call, seen):
     with pytest.raises(RequestError) as error:
-        result_of(call, answer(status, body, **headers))
+        result_of(call, seen)
     return error.value
 
 
-STATUSES = [
-    # status, class, whether the request may have been taken
-    (301, ServiceUnavailable, True),
-    (400, BadRequest, False),
-    (401, AuthenticationError, False),
-    (403, PermissionDenied, False),
-    (404, NotFound, False),
-    (405, BadRequest, False),
-    (408, ServiceUnavailable, False),
-    (409, BadRequest, False),
-    (413, BadRequest, False),
-    (425, ServiceUnavailable, False),
-    (429, RateLimited, False),
-    (500, ServiceUnavailable, True),
-    (501, ServiceUnavailable, True),
-    (502, ServiceUnavailable, True),
-    (503, ServiceUnavailable, False),
-    (504, ServiceUnavailable, True),
-    (599, ServiceUnavailable, True),
-    *[(status, ServiceUnavailable, True) for status in (201, 202, 204, 302, 307)],  # nobody said no
+def refusal(call, status, body=b"", **headers):
+    return raised(call, answer(status, body, **headers))
+
+
+PASSES = (RateLimited, ServiceUnavailable)
+
+MEANINGS = [
+    # what comes back, class, whether the request may have been taken
+    *[(f"HTTP {status}", ServiceUnavailable, False) for status in (300, 301, 302, 304, 307, 308)],  # none is followed
+    ("HTTP 303", ServiceUnavailable, True),  # "see what your POST has made there"
+    ("HTTP 400", BadRequest, False),
+    ("HTTP 401", AuthenticationError, False),
+    ("HTTP 403", PermissionDenied, False),
+    ("HTTP 404", NotFound, False),
+    ("HTTP 405", BadRequest, False),
+    ("HTTP 407", ServiceUnavailable, False),
+    ("HTTP 408", ServiceUnavailable, False),
+    ("HTTP 409", BadRequest, False),
+    ("HTTP 411", BadRequest, False),
+    ("HTTP 413", BadRequest, False),
+    ("HTTP 425", ServiceUnavailable, False),
+    ("HTTP 429", RateLimited, False),
+    ("HTTP 451", BadRequest, False),
+    ("HTTP 499", ServiceUnavailable, True),
+    ("HTTP 500", ServiceUnavailable, True),
+    ("HTTP 501", BadRequest, False),
+    ("HTTP 502", ServiceUnavailable, True),
+    ("HTTP 503", ServiceUnavailable, False),
+    ("HTTP 504", ServiceUnavailable, True),
+    ("HTTP 511", ServiceUnavailable, False),
+    *[(f"HTTP {status}", ServiceUnavailable, True) for status in (100, 505, 520, 599, 600)],  # nobody said no
+    ("gRPC 1", ServiceUnavailable, True),  # CANCELLED: by whom, and when?
+    ("gRPC 2", ServiceUnavailable, True),
+    ("gRPC 3", BadRequest, False),
+    ("gRPC 4", ServiceUnavailable, True),
+    ("gRPC 5", NotFound, False),
+    ("gRPC 6", BadRequest, False),
+    ("gRPC 7", PermissionDenied, False),
+    ("gRPC 8", RateLimited, False),
+    ("gRPC 9", BadRequest, False),
+    ("gRPC 10", BadRequest, False),
+    ("gRPC 11", BadRequest, False),
+    ("gRPC 12", BadRequest, False),
+    ("gRPC 13", ServiceUnavailable, True),
+    ("gRPC 14", ServiceUnavailable, False),
+    ("gRPC 15", ServiceUnavailable, True),
+    ("gRPC 16", AuthenticationError, False),
+    *[(f"gRPC {code}", ServiceUnavailable, True) for code in (-1, 0, 17)],
 ]
 
 
-@pytest.mark.parametrize(("status", "kind", "arrived"), STATUSES)
-def test_a_status_says_what_is_wrong_and_whether_the_request_may_have_been_taken(status, kind, arrived):
-    error = refusal(SUBMIT, status, {"id": "d7q1"})
+@pytest.mark.parametrize(("what", "kind", "arrived"), MEANINGS, ids=[row[0] for row in MEANINGS])
+def test_an_error_says_what_is_wrong_and_whether_the_request_may_have_been_taken(what, kind, arrived):
+    road, number = what.split()
+    over_http = answer(int(number), {"id": "d7q1"})
+    error = raised(SUBMIT, over_http if road == "HTTP" else answer_of_grpc(int(number), "no", {}))
     assert type(error) is kind
-    assert (error.status, error.arrived) == (status, arrived)
+    assert error.arrived is arrived
+    assert error.status == int(number) if road == "HTTP" else error.grpc_code == int(number)
+    assert may_repeat(error, billed=True) is (kind in PASSES and not arrived)
+    assert may_repeat(error, billed=False) is (kind in PASSES)
+
+
+@pytest.mark.parametrize("code", range(-1, 18))
+def test_a_grpc_code_inside_a_good_answer_means_the_same(code):
+    inside, alone = refusal(SUBMIT, 200, {"error": {"code": code}}), raised(SUBMIT, answer_of_grpc(code, "", {}))
+    assert (type(inside), inside.arrived, str(inside)) == (type(alone), alone.arrived, str(alone))
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203])
+def test_an_answer_that_holds_an_operation_is_one_whatever_shade_of_yes_it_comes_with(status):
+    assert result_of(SUBMIT, answer(status, {"id": "d7q1"})).id == "d7q1"
+    assert refusal(SUBMIT, status, b"<html>").arrived
+    assert refusal(SUBMIT, 204).arrived
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 407, 429, 501])
+def test_an_error_leads_with_what_to_do(status):
+    advice, told = str(refusal(SUBMIT, status, {"message": "no"})).split("\n")
+    assert advice.split()[0] in ("Check", "Correct", "Wait,")
+    assert told.startswith(f"Could not submit the completion: the service answered HTTP {status}: no.")
+    assert told.endswith("The service did not take it.")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +160,7 @@ def test_every_shape_of_an_error_is_read(status, body, kind, grpc_code, message)
     error = refusal(GET, status, body, **{"x-request-id": "a1b2"})
     assert type(error) is kind
     assert (error.status, error.grpc_code, error.request_id) == (status, grpc_code, "a1b2")
-    assert str(error).startswith(f"Could not read operation d7q1: the service answered HTTP {status}")
+    assert f"Could not read operation d7q1: the service answered HTTP {status}" in str(error)
     for part in (message, "a1b2"):
         assert part in str(error)
     for noise in ("session", "html", "upstream", "None", ".."):
@@ -187,10 +242,10 @@ def test_any_answer_is_a_value_or_a_request_error(call, seen):
     except RequestError as error:
         outcome = error
     if isinstance(outcome, RequestError):
-        assert str(outcome).startswith(f"Could not {call.aim}: ")
-        assert outcome.arrived or 400 <= outcome.status < 500 or outcome.status == 503
+        assert f"Could not {call.aim}: " in str(outcome)
+        assert outcome.arrived or 300 <= outcome.status < 500 or outcome.status in (501, 503, 511)
     else:
-        assert seen.status == 200
+        assert 200 <= seen.status < 300
         assert well_typed(outcome)
 
 

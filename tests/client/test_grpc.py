@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
@@ -20,6 +22,7 @@ from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
+    ConfigurationError,
     NotFound,
     PermissionDenied,
     RateLimited,
@@ -27,9 +30,10 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     ServiceUnavailable,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 from airflow_provider.yandex_ai_studio.waiting import poller
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait
-from support import API_KEY, FOLDER
+from support import API_KEY, FOLDER, Store, TaskInstance
 
 VENDOR = Endpoints()
 REQUEST = CompletionRequest.of(
@@ -186,6 +190,22 @@ def test_the_connection_chooses_the_road(emulator: Emulator, connect: Callable[.
     works, message = hook.test_connection()
     assert works, message
     hook.get_conn().close()
+
+
+@pytest.mark.parametrize("missing", ["grpc", "yandex.cloud.operation.operation_service_pb2"])
+def test_without_the_extra_nothing_is_sent_and_no_intent_stays(
+    emulator: Emulator, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    connect(host=emulator.url, password=API_KEY, extra={"folder_id": FOLDER, "transport": "grpc"})
+    monkeypatch.delitem(sys.modules, GrpcClient.__module__)
+    monkeypatch.setitem(sys.modules, missing, None)
+    store = Store()
+    with DAG("dag"):
+        operator = YandexAIStudioCompletionOperator(task_id="generate", prompt="Ducks.")
+    with pytest.raises(ConfigurationError, match=r"^Install the extra.*\[grpc\]"):
+        operator.execute({"ti": TaskInstance(), "task_state_store": store})
+    assert store.values == {}
+    assert emulator.stats()["submissions"] == 0
 
 
 async def test_all_waits_share_one_client_over_grpc(grpc: GrpcClient, at: Endpoints, emulator: Emulator) -> None:

@@ -29,6 +29,7 @@ def sent(call, authorization="Api-Key k", folder_id="b1g", data_logging=True):
         client_request_id="0-1",
     )
     assert headers.pop("Accept") == "application/json"
+    assert headers.pop("Accept-Encoding") == "gzip, deflate"
     assert headers.pop("x-client-request-id") == "0-1"
     assert headers.pop("Content-Type", None) == (None if call.body is None else "application/json")
     return headers

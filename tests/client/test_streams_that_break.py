@@ -45,6 +45,7 @@ class Playing(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
         self.end_headers()
         for chunk in self.server.chunks:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
@@ -125,8 +126,8 @@ def error_line(grpc: int, http: int) -> bytes:
 @pytest.mark.parametrize(
     ("rest", "ends", "error", "said"),
     [
-        ([], False, ServiceUnavailable, "connection failed"),
-        ([b'{"result": {"alterna'], False, ServiceUnavailable, "connection failed"),
+        ([], False, ServiceUnavailable, "connection broke"),
+        ([b'{"result": {"alterna'], False, ServiceUnavailable, "connection broke"),
         ([b'{"result": {"alterna'], True, ServiceUnavailable, "does not know"),
         ([b"<html>502</html>\n"], True, ServiceUnavailable, "does not know"),
         ([error_line(13, 500)], True, ServiceUnavailable, "HTTP 500: no more"),

@@ -210,7 +210,7 @@ def test_the_test_button_says_what_works(hook: YandexAIStudioHook, emulator: Emu
         ({"password": "AQVNwrong"}, "Check the credential"),
         ({"extra": {"folder_id": "b1gother"}}, "does not match with service account folder"),
         ({"extra": {}}, "Set `folder_id`"),
-        ({"host": "http://127.0.0.1:1"}, "connection failed"),
+        ({"host": "http://127.0.0.1:1"}, "connection refused"),
     ],
     ids=["no key", "wrong key", "wrong folder", "no folder", "network"],
 )

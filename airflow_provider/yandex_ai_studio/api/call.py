@@ -82,6 +82,11 @@ class Answer:
     headers: Mapping[str, str]
 
 
+def answer_of_grpc(code: int, message: str, headers: Mapping[str, str]) -> Answer:
+    """Return the answer over HTTP that an error over gRPC stands for."""
+    return Answer(STATUS_OF_GRPC.get(code, 500), json.dumps({"code": code, "message": message}).encode(), headers)
+
+
 def result_of(call: Call[T], answer: Answer) -> T:
     """
     Return what the call asked for.
@@ -90,26 +95,50 @@ def result_of(call: Call[T], answer: Answer) -> T:
     """
     data = _decoded(answer.body)
     problem = data.get("error") if isinstance(data, Mapping) and "id" not in data else None
-    if answer.status != 200 or (problem and "result" not in data):
+    if not 200 <= answer.status < 300 or (problem and "result" not in data):
         raise _refusal(call, answer, data)
     try:
         return call.parse(data)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ServiceUnavailable(
-            f"Could not {call.aim}: the service answered with HTTP 200 and something that its documentation does not "
-            f"know ({answer.headers.get('content-type', 'no content type')}, {len(answer.body)} bytes).",
-            status=200,
+            _told(
+                call,
+                f"the service answered with HTTP {answer.status} and something that its documentation does not know "
+                f"({answer.headers.get('content-type', 'no content type')}, {len(answer.body)} bytes)",
+                advice="",
+                arrived=True,
+                request_id=answer.headers.get("x-request-id"),
+            ),
+            status=answer.status,
             request_id=answer.headers.get("x-request-id"),
         ) from error
 
 
-def no_answer(call: Call[Any], cause: str, *, arrived: bool) -> ServiceUnavailable:
+def no_answer(call: Call[Any], cause: str, *, arrived: bool, advice: str = "") -> ServiceUnavailable:
     """Return the error for a call that got no answer at all."""
-    fate = ""
-    if call.billed:
-        fate = " It may have been taken all the same." if arrived else " It did not reach the service."
     host = urlsplit(call.url).netloc
-    return ServiceUnavailable(f"Could not {call.aim}: {cause} (asked {host}).{fate}", arrived=arrived)
+    return ServiceUnavailable(
+        _told(call, f"{cause} (asked {host})", advice=advice, arrived=arrived, reached=arrived), arrived=arrived
+    )
+
+
+def unsendable(call: Call[Any], cause: str) -> BadRequest:
+    """Return the error for a call that can't be written down as a request."""
+    return BadRequest(_told(call, cause, advice=_CORRECT_IT, arrived=False, reached=False), arrived=False)
+
+
+def _told(
+    call: Call[Any], what: str, *, advice: str, arrived: bool, reached: bool = True, request_id: str | None = None
+) -> str:
+    """Return the text of an error: what to do, if anything; what happened; and what became of what is paid for."""
+    fate = ""
+    if call.billed and arrived:
+        fate = " It may have been taken all the same."
+    elif call.billed:
+        fate = " The service did not take it." if reached else " It did not reach the service."
+    support = f" Request id for the vendor's support: {request_id}." if request_id else ""
+    lead = f"{advice}\n" if advice else ""
+    return f"{lead}Could not {call.aim}: {what.rstrip('.')}.{fate}{support}"
 
 
 def _decoded(body: bytes) -> Any:
@@ -122,37 +151,54 @@ def _decoded(body: bytes) -> Any:
 def _refusal(call: Call[Any], answer: Answer, data: Any) -> RequestError:
     """Map any answer that is not a good one to the error that says it."""
     message, code, embedded_status = _reported(data)
-    embedded = answer.status == 200
-    unknown = 400 if isinstance(code, str) else 500  # a word is about the request; the known exceptions are listed
-    status = (embedded_status or _STATUS_OF_CODE.get(code, unknown)) if embedded else answer.status
-    kind, advice = _refusal_kind(status)
+    embedded = 200 <= answer.status < 300
+    of_code = _STATUS_OF_WORD.get(code, 400) if isinstance(code, str) else STATUS_OF_GRPC.get(code or 0, 500)
+    status = (embedded_status or of_code) if embedded else answer.status
+    kind, arrived, advice = _meaning(status)
     said = f": {message}" if message else ", without a reason that can be read"
     request_id = answer.headers.get("x-request-id")
     return kind(
-        f"Could not {call.aim}: the service answered HTTP {status}{said.rstrip('.')}. {advice}"
-        + (f" Request id for the vendor's support: {request_id}." if request_id else ""),
+        _told(
+            call,
+            f"the service answered HTTP {status}{said}",
+            advice=advice,
+            arrived=arrived,
+            request_id=request_id,
+        ),
         status=status,
         grpc_code=code if isinstance(code, int) else None,
         request_id=request_id,
-        arrived=not (400 <= status < 500 or status == 503),
+        arrived=arrived,
     )
 
 
-_STATUS_OF_CODE: dict[int | str | None, int] = {
+STATUS_OF_GRPC = {
+    1: 499,
+    2: 500,
     3: 400,
     4: 504,
     5: 404,
+    6: 409,
     7: 403,
     8: 429,
+    9: 400,
+    10: 409,
+    11: 400,
+    12: 501,
     13: 500,
     14: 503,
+    15: 500,
     16: 401,
+}
+"""The HTTP status that a ``google.rpc.Code`` stands for. Any other stands for 500."""
+
+_STATUS_OF_WORD = {
     "invalid_prompt": 400,
     "rate_limit_exceeded": 429,
     "server_error": 500,
     "vector_store_timeout": 504,
 }
-"""The status of an error that comes with HTTP 200: by ``google.rpc.Code``, or by the code of the Responses API."""
+"""The status of an error that comes with HTTP 200, by the code of the Responses API. Any other is about the request."""
 
 
 def _reported(data: Any) -> tuple[str, int | str | None, int | None]:
@@ -171,23 +217,48 @@ def _reported(data: Any) -> tuple[str, int | str | None, int | None]:
     )
 
 
-def _refusal_kind(status: int) -> tuple[type[RequestError], str]:
-    match status:
-        case 401:
-            return AuthenticationError, "Check the credential of the Airflow connection: is it valid and unexpired?"
-        case 403:
-            return PermissionDenied, (
-                "Check that the account has the role ai.languageModels.user on the folder, that the model is "
-                "open to it, and that the billing account is active."
-            )
-        case 404:
-            return NotFound, "The service does not know it, or no longer."
-        case 429:
-            return RateLimited, "A quota of the cloud is used up; wait, or ask the vendor's support to raise it."
-        case _ if 400 <= status < 500 and status not in (408, 425):
-            return BadRequest, "Correct the request; to repeat it as it is will not help."
-        case _:
-            return ServiceUnavailable, "The service, or the way to it, is out of order for now."
+Meaning = tuple[type[RequestError], bool, str]
+"""The error, whether the service may have taken the request, and what to do."""
+
+_CORRECT_IT = "Correct the request; to repeat it as it is will not help."
+_MEANINGS: dict[int, Meaning] = {
+    303: (ServiceUnavailable, True, ""),  # how a server shows the way to what a POST has made
+    401: (
+        AuthenticationError,
+        False,
+        "Check the credential in the Airflow connection (Admin > Connections): is it whole, and valid today?",
+    ),
+    403: (
+        PermissionDenied,
+        False,
+        "Check that the account has the role ai.languageModels.user on the folder, that the model is open to it, and "
+        "that the billing account is active.",
+    ),
+    404: (NotFound, False, "Check the id and the folder: the service does not know it, or no longer."),
+    407: (ServiceUnavailable, False, "Check the proxy that HTTP_PROXY names: it asks for a login."),
+    408: (ServiceUnavailable, False, ""),
+    425: (ServiceUnavailable, False, ""),
+    429: (RateLimited, False, "Wait, or ask the vendor's support for more: a quota of the cloud is used up."),
+    499: (ServiceUnavailable, True, ""),  # the request went on its way before somebody hung up
+    501: (BadRequest, False, "Check the base URL of the Airflow connection: what is there does not offer this."),
+    503: (ServiceUnavailable, False, ""),
+    511: (ServiceUnavailable, False, "Check the network of this machine: it asks for a login."),
+}
+
+
+def _meaning(status: int) -> Meaning:
+    """Return what a status means that is not 2xx."""
+    if status in _MEANINGS:
+        return _MEANINGS[status]
+    if 300 <= status < 400:
+        return (
+            ServiceUnavailable,
+            False,
+            "Check the base URL of the Airflow connection: it redirects, and redirects are not followed.",
+        )
+    if 400 <= status < 500:
+        return BadRequest, False, _CORRECT_IT
+    return ServiceUnavailable, True, ""
 
 
 def clean(message: str) -> str:

@@ -15,11 +15,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from importlib import import_module
 from typing import Any, TypeVar
 
-from airflow_provider.yandex_ai_studio.api.call import Answer, Call, Rpc, no_answer
+from airflow_provider.yandex_ai_studio.api.call import Answer, Call, Rpc, answer_of_grpc, no_answer, unsendable
 from airflow_provider.yandex_ai_studio.client import sending
+from airflow_provider.yandex_ai_studio.client.body import MAX_BODY, TooLong
+from airflow_provider.yandex_ai_studio.client.causes import cause_of
+from airflow_provider.yandex_ai_studio.client.network import Network
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
 from airflow_provider.yandex_ai_studio.client.worker import Client
@@ -28,29 +30,26 @@ from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 try:
     import grpc
     import grpc.aio
+    import yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2 as text_generation
+    import yandex.cloud.operation.operation_service_pb2 as operation_service
     from google.protobuf import message_factory
     from google.protobuf.json_format import MessageToDict, ParseDict
-except ImportError:
+except Exception as error:  # stubs that don't fit their runtime raise an error of their own
     raise ConfigurationError(
-        "The connection asks for `transport: grpc`, which needs the extra: pip install "
-        "'airflow-provider-yandex-ai-studio[grpc]'. Nothing was sent to the service."
+        "Install the extra that `transport: grpc` of the connection needs, on workers and triggerer alike: pip install "
+        f"'airflow-provider-yandex-ai-studio[grpc]'.\nWithout it: {error}. Nothing was sent to the service."
     ) from None
 
 T = TypeVar("T")
 
 PROTOS = {
-    "yandex.cloud.ai.foundation_models.v1": (
-        "yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_service_pb2"
-    ),
-    "yandex.cloud.operation": "yandex.cloud.operation.operation_service_pb2",
+    "yandex.cloud.ai.foundation_models.v1": text_generation.DESCRIPTOR,
+    "yandex.cloud.operation": operation_service.DESCRIPTOR,
 }
-"""The modules of the official stubs, by package."""
+"""The official stubs, by package."""
 
-HTTP_STATUS = {3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 12: 501, 13: 500, 14: 503, 16: 401}
-"""What a gRPC code would be over REST, as the vendor's table says."""
-
-NOT_REACHED = ("failed to connect", "Connection refused", "DNS resolution failed", "Name or service not known")
-"""How grpc says that a request was never sent."""
+NEVER_CONNECTED = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
+"""How grpc says that it had no connection to send a request on."""
 
 
 class GrpcClient(Client):
@@ -75,35 +74,44 @@ class GrpcClient(Client):
         if call.rpc is None:
             yield from super().stream(call)
             return
-        request = sending.http_request(call, self._authorization(), self._settings)
-        try:
-            for message in self._method(call.rpc)(
-                _message(call.rpc), timeout=request.timeout, metadata=_metadata(request.headers)
-            ):
-                yield sending.read(call, _good(message), self._tokens)
-        except grpc.RpcError as error:
-            sending.read(call, _bad(call, error), self._tokens)
+        messages = self._begin(call, call.rpc, self._authorization())
+        while (answer := self._received(call, lambda: next(messages, None))) is not None:
+            yield sending.read(call, answer, self._tokens)
 
     def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
         if call.rpc is None:
             return super()._exchange(call, authorization)
-        request = sending.http_request(call, authorization, self._settings)
-        try:
-            answer = self._method(call.rpc)(
-                _message(call.rpc), timeout=request.timeout, metadata=_metadata(request.headers)
-            )
-            return _good(_last(answer) if call.rpc.streams else answer)
-        except grpc.RpcError as error:
-            return _bad(call, error)
+        begun = self._begin(call, call.rpc, authorization)
+        if call.rpc.streams:
+            return self._received(call, lambda: _last(begun)) or Answer(200, b"", {})
+        return self._received(call, begun.result) or Answer(200, b"", {})
 
-    def _method(self, rpc: Rpc) -> Callable[..., Any]:
-        target, secure = self._settings.grpc_target_of(rpc)
-        channel = self._channels.get(target)
-        if channel is None:
-            credentials = grpc.ssl_channel_credentials()
-            channel = grpc.secure_channel(target, credentials) if secure else grpc.insecure_channel(target)
-            self._channels[target] = channel
-        return _multicallable(channel, rpc)
+    def _begin(self, call: Call[Any], rpc: Rpc, authorization: str | None) -> Any:
+        """Send a request, and return what its answer can be had from."""
+        request, message = sending.http_request(call, authorization, self._settings), _message(call, rpc)
+        with self._failures_of(call):
+            channel = self._channel(*self._settings.grpc_target_of(rpc))
+            method = _multicallable(channel, rpc)
+            send = method if rpc.streams else method.future
+            return send(message, timeout=request.timeout, metadata=_metadata(request.headers))
+
+    def _received(self, call: Call[Any], receive: Callable[[], Any]) -> Answer | None:
+        with self._failures_of(call, reading=True):
+            try:
+                message = receive()
+                return None if message is None else _good(message)
+            except grpc.RpcError as error:
+                return _bad(call, error, proxied=self._network.proxy(call.url) is not None)
+
+    def _channel(self, target: str, secure: bool) -> grpc.Channel:
+        if target not in self._channels:
+            options = _options(self._network, target, secure)
+            self._channels[target] = (
+                grpc.secure_channel(target, _trust(self._network), options)
+                if secure
+                else grpc.insecure_channel(target, options)
+            )
+        return self._channels[target]
 
 
 class GrpcAsyncClient(AsyncClient):
@@ -122,55 +130,71 @@ class GrpcAsyncClient(AsyncClient):
     async def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
         if call.rpc is None:
             return await super()._exchange(call, authorization)
-        request = sending.http_request(call, authorization, self.settings)
-        try:
-            return _good(
-                await self._method(call.rpc)(
-                    _message(call.rpc), timeout=request.timeout, metadata=_metadata(request.headers)
-                )
+        request, message = sending.http_request(call, authorization, self.settings), _message(call, call.rpc)
+        proxied = self._network.proxy(call.url) is not None
+        with sending.failures_of(call, proxied=proxied):
+            method = _multicallable(self._channel(*self.settings.grpc_target_of(call.rpc)), call.rpc)
+            sending.under_way.set(True)
+            try:
+                return _good(await method(message, timeout=request.timeout, metadata=_metadata(request.headers)))
+            except grpc.RpcError as error:
+                return _bad(call, error, proxied=proxied)
+
+    def _channel(self, target: str, secure: bool) -> grpc.aio.Channel:
+        if target not in self._channels:
+            options = _options(self._network, target, secure)
+            self._channels[target] = (
+                grpc.aio.secure_channel(target, _trust(self._network), options)
+                if secure
+                else grpc.aio.insecure_channel(target, options)
             )
-        except grpc.RpcError as error:
-            return _bad(call, error)
-
-    def _method(self, rpc: Rpc) -> Callable[..., Any]:
-        target, secure = self.settings.grpc_target_of(rpc)
-        channel = self._channels.get(target)
-        if channel is None:
-            credentials = grpc.ssl_channel_credentials()
-            channel = grpc.aio.secure_channel(target, credentials) if secure else grpc.aio.insecure_channel(target)
-            self._channels[target] = channel
-        return _multicallable(channel, rpc)
+        return self._channels[target]
 
 
-def _multicallable(channel: Any, rpc: Rpc) -> Callable[..., Any]:
+def _trust(network: Network) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(network.ca_certificates())
+
+
+def _options(network: Network, target: str, secure: bool) -> list[tuple[str, Any]]:
+    proxy = network.proxy(f"{'https' if secure else 'http'}://{target}")
+    return [
+        ("grpc.max_receive_message_length", MAX_BODY),
+        ("grpc.min_reconnect_backoff_ms", int(sending.CONNECT_TIMEOUT * 1000)),  # also the time to connect
+        ("grpc.enable_http_proxy", int(proxy is not None)),
+        *([("grpc.http_proxy", proxy.full_url)] if proxy else []),
+    ]
+
+
+def _multicallable(channel: Any, rpc: Rpc) -> Any:
     request, response = _message_classes(rpc.service, rpc.method)
     make = channel.unary_stream if rpc.streams else channel.unary_unary
-    method: Callable[..., Any] = make(
+    return make(
         f"/{rpc.service}/{rpc.method}",
         request_serializer=request.SerializeToString,
         response_deserializer=response.FromString,
     )
-    return method
 
 
 @cache
 def _message_classes(service: str, method: str) -> tuple[Any, Any]:
     package, _, name = service.rpartition(".")
-    descriptor = import_module(PROTOS[package]).DESCRIPTOR.services_by_name[name].methods_by_name[method]
-    import_module(PROTOS["yandex.cloud.ai.foundation_models.v1"])  # what an operation's response is packed as
+    descriptor = PROTOS[package].services_by_name[name].methods_by_name[method]
     return (
         message_factory.GetMessageClass(descriptor.input_type),
         message_factory.GetMessageClass(descriptor.output_type),
     )
 
 
-def _message(rpc: Rpc) -> Any:
+def _message(call: Call[Any], rpc: Rpc) -> Any:
     request, _ = _message_classes(rpc.service, rpc.method)
-    return ParseDict(dict(rpc.message), request())
+    try:
+        return ParseDict(dict(rpc.message), request())
+    except Exception as error:  # ParseError, TypeError, UnicodeError and more, as protobuf's implementations differ
+        raise unsendable(call, f"what it is to say can't be written as protobuf ({type(error).__name__})") from None
 
 
 def _metadata(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    http_only = {"Accept", "Content-Type"}
+    http_only = {"Accept", "Accept-Encoding", "Content-Type"}
     return tuple((name.lower(), value) for name, value in headers.items() if name not in http_only)
 
 
@@ -180,22 +204,32 @@ def _last(messages: Any) -> Any:
 
 
 def _good(message: Any) -> Answer:
-    data = None if message is None else MessageToDict(message)
+    """Return the answer over REST that a message stands for."""
+    if message.DESCRIPTOR.full_name == "yandex.cloud.operation.Operation":
+        # Nobody reads them, and they may be packed as anything: what can't be unpacked can't be told either.
+        message.ClearField("metadata")
+        if message.HasField("error"):
+            message.error.ClearField("details")
+    try:
+        data = MessageToDict(message)
+    except Exception:
+        return Answer(200, b"", {"content-type": f"application/grpc, {message.DESCRIPTOR.full_name}"})
     return Answer(200, json.dumps(data).encode(), {})
 
 
-def _bad(call: Call[Any], error: Any) -> Answer:
+def _bad(call: Call[Any], error: Any, *, proxied: bool) -> Answer:
     """
     Return the answer over REST that an error stands for.
 
     :raises ServiceUnavailable: It is not the service's answer, but grpc's own word that there is none.
     """
     trailing = {str(name).lower(): str(value) for name, value in error.trailing_metadata() or ()}
-    code, details = int(error.code().value[0]), str(error.details() or "")
-    if "x-request-id" not in trailing and error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN):
-        arrived = not any(sign in details for sign in NOT_REACHED)
-        raise no_answer(call, f"the connection failed (gRPC {error.code().name})", arrived=arrived) from error
-    if "x-request-id" not in trailing and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        raise no_answer(call, sending.NO_ANSWER_IN_TIME, arrived=True) from error
-    body = json.dumps({"code": code, "message": details}).encode()
-    return Answer(HTTP_STATUS.get(code, 500), body, trailing)
+    code, details = error.code(), str(error.details() or "")
+    if "x-request-id" not in trailing:
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+            raise TooLong
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED):
+            sent = not details.startswith(NEVER_CONNECTED)
+            cause = cause_of(error, details=details, sent=sent, proxied=proxied)
+            raise no_answer(call, cause.text, advice=cause.advice, arrived=sent) from error
+    return answer_of_grpc(int(code.value[0]), details, trailing)

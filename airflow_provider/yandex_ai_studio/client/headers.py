@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.api.call import Call
+from airflow_provider.yandex_ai_studio.client.body import ENCODINGS
 
 
 def headers_for(
@@ -21,7 +22,12 @@ def headers_for(
     The folder goes along with IAM tokens only: the vendor asks not to send it with the key of a service
     account, which has a folder of its own.
     """
-    headers = {"Accept": "application/json", "x-client-request-id": client_request_id, **call.headers}
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": ENCODINGS,
+        "x-client-request-id": client_request_id,
+        **call.headers,
+    }
     if call.body is not None:
         headers["Content-Type"] = "application/json"
     if not call.authorized or authorization is None:

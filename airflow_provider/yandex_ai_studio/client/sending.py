@@ -6,21 +6,26 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from airflow_provider.yandex_ai_studio.api.call import Answer, Call, result_of
+from airflow_provider.yandex_ai_studio.api.call import Answer, Call, no_answer, result_of, unsendable
+from airflow_provider.yandex_ai_studio.client.body import MAX_BODY, TooLong
+from airflow_provider.yandex_ai_studio.client.causes import NO_ANSWER_IN_TIME as NO_ANSWER_IN_TIME
+from airflow_provider.yandex_ai_studio.client.causes import cause_of
 from airflow_provider.yandex_ai_studio.client.credentials import TokenCache
 from airflow_provider.yandex_ai_studio.client.headers import headers_for
 from airflow_provider.yandex_ai_studio.client.settings import Settings
-from airflow_provider.yandex_ai_studio.exceptions import RequestError
+from airflow_provider.yandex_ai_studio.exceptions import RequestError, YandexAIStudioError
 
 T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to reach the service."""
 
-NO_ANSWER_IN_TIME = "the service did not answer in time"
+under_way: ContextVar[bool] = ContextVar("under_way", default=False)
+"""Whether a byte of the request at hand was sent. What fails before that is no submission, whatever its type."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,11 @@ class HttpRequest:
 
 
 def http_request(call: Call[Any], authorization: str | None, settings: Settings) -> HttpRequest:
-    """Return what to send for a call."""
+    """
+    Return what to send for a call.
+
+    :raises BadRequest: It can't be written down.
+    """
     headers = headers_for(
         call,
         authorization=authorization,
@@ -43,8 +52,37 @@ def http_request(call: Call[Any], authorization: str | None, settings: Settings)
         data_logging=settings.data_logging,
         client_request_id=str(uuid.uuid4()),
     )
-    body = None if call.body is None else json.dumps(call.body, ensure_ascii=False).encode()
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise unsendable(call, f"what is to go as the header {name} fits in none")
+    try:
+        body = None if call.body is None else json.dumps(call.body, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise unsendable(call, f"what it is to say can't be written as JSON ({type(error).__name__})") from None
     return HttpRequest(call.method, call.url, headers, body, settings.timeout or call.timeout)
+
+
+@contextmanager
+def failures_of(call: Call[Any], *, proxied: bool, reading: bool = False) -> Iterator[None]:
+    """
+    Turn whatever a library raises into the error for a call that got no answer.
+
+    :param proxied: Whether the call goes through a proxy.
+    :param reading: The answer has begun to come.
+    """
+    under_way.set(reading)
+    try:
+        yield
+    except YandexAIStudioError:
+        raise
+    except TooLong:
+        raise no_answer(call, f"the answer is longer than {MAX_BODY // 2**20} MiB", arrived=True) from None
+    except Exception as error:
+        sent = reading or under_way.get()
+        cause = cause_of(error, sent=sent, proxied=proxied)
+        # A ValueError repeats what it was given, and that may be the credential.
+        shown = None if isinstance(error, ValueError) else error
+        raise no_answer(call, cause.text, advice=cause.advice, arrived=sent) from shown
 
 
 def read(call: Call[T], answer: Answer, tokens: TokenCache) -> T:

@@ -32,6 +32,7 @@ FIELDS = (
     "disable_data_logging",
     "transport",
     "grpc_target",
+    "ca_bundle",
 )
 TRANSPORTS = ("rest", "grpc")
 
@@ -54,6 +55,7 @@ class Settings:
     :param timeout: Seconds for one request, or None for each endpoint's own.
     :param transport: ``rest``, or ``grpc`` for the calls that the vendor offers over it.
     :param grpc_target: ``host:port`` of all gRPC services, or None for the vendor's own.
+    :param ca_bundle: The path of a PEM file with the certificates to trust, or None for what the environment says.
     """
 
     credential: Credential
@@ -65,6 +67,7 @@ class Settings:
     timeout: float | None = None
     transport: str = "rest"
     grpc_target: str | None = None
+    ca_bundle: str | None = None
 
     def grpc_target_of(self, rpc: Rpc) -> tuple[str, bool]:
         """Return ``host:port`` for a call over gRPC, and whether TLS is spoken there: as it is over HTTP."""
@@ -103,6 +106,7 @@ class Settings:
             timeout=fields.positive("timeout"),
             transport=fields.choice("transport", TRANSPORTS) or "rest",
             grpc_target=fields.identifier("grpc_target"),
+            ca_bundle=fields.text("ca_bundle"),
         )
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-import urllib.request
 from functools import cache
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
+import aiohttp.connector
 
-from airflow_provider.yandex_ai_studio.api.call import Answer, Call, no_answer
+from airflow_provider.yandex_ai_studio.api.call import Answer, Call
 from airflow_provider.yandex_ai_studio.client import sending
+from airflow_provider.yandex_ai_studio.client.body import Body
 from airflow_provider.yandex_ai_studio.client.credentials import TokenCache
+from airflow_provider.yandex_ai_studio.client.network import Network
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 
 T = TypeVar("T")
@@ -33,9 +34,11 @@ class AsyncClient:
         self.settings = settings
         self._tokens = TokenCache(settings.credential, settings.endpoints)
         self._token_lock = asyncio.Lock()
+        self._network = Network(settings.ca_bundle)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=2 * CONNECTIONS),  # the two APIs
+            connector=_Connector(limit=2 * CONNECTIONS, ssl=self._network.tls_context()),  # the two APIs
             cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # Body does it, within a bound
         )
 
     async def __aenter__(self) -> AsyncClient:
@@ -70,36 +73,38 @@ class AsyncClient:
 
     async def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
         request = sending.http_request(call, authorization, self.settings)
-        try:
+        proxy = self._network.proxy(request.url)
+        headers, proxy_headers = {**request.headers}, None
+        if proxy is not None and proxy.login:
+            login = {"Proxy-Authorization": proxy.login}
+            proxy_headers = login if request.url.startswith("https://") else None
+            headers |= {} if proxy_headers else login
+        with sending.failures_of(call, proxied=proxy is not None):
             async with self._session.request(
                 request.method,
                 request.url,
                 data=request.body,
-                headers=request.headers,
+                headers=headers,
                 timeout=_timeout(request.timeout),
-                proxy=_proxy_of(request.url),
+                proxy=proxy.url if proxy else None,
+                proxy_headers=proxy_headers,
                 allow_redirects=False,
             ) as response:
-                return Answer(response.status, await response.read(), response.headers)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            late = isinstance(error, TimeoutError)
-            cause = sending.NO_ANSWER_IN_TIME if late else f"the connection failed ({type(error).__name__})"
-            arrived = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-            raise no_answer(call, cause, arrived=arrived) from error
+                body = Body(response.headers.get("content-encoding"))
+                async for chunk in response.content.iter_any():
+                    body.add(chunk)
+                return Answer(response.status, body.whole(), response.headers)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells when a connection is there: from then on a request may be under way."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+        connection = await super().connect(*args, **kwargs)
+        sending.under_way.set(True)
+        return connection
 
 
 @cache
 def _timeout(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds, sock_connect=sending.CONNECT_TIMEOUT)
-
-
-def _proxy_of(url: str) -> str | None:
-    origin_ends = url.find("/", len("https://"))
-    return _proxy(url[:origin_ends])
-
-
-@cache
-def _proxy(origin: str) -> str | None:
-    """Return the environment's proxy for a host. aiohttp would look it up in a thread, and for each request anew."""
-    parts = urlsplit(origin)
-    return None if urllib.request.proxy_bypass(parts.netloc) else urllib.request.getproxies().get(parts.scheme)

@@ -7,16 +7,19 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
-import requests.auth
-import urllib3.exceptions
+import requests.adapters
+import urllib3.connection
 
-from airflow_provider.yandex_ai_studio.api.call import Answer, Call, no_answer
+from airflow_provider.yandex_ai_studio.api.call import Answer, Call
 from airflow_provider.yandex_ai_studio.client import retry, sending
+from airflow_provider.yandex_ai_studio.client.body import CHUNK, Body, lines_of
 from airflow_provider.yandex_ai_studio.client.credentials import TokenCache
+from airflow_provider.yandex_ai_studio.client.network import Network
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.exceptions import RequestError
 
@@ -40,7 +43,11 @@ class Client:
         self._sleep = sleep
         self._tokens = TokenCache(settings.credential, settings.endpoints)
         self._token_lock = threading.Lock()
+        self._network = Network(settings.ca_bundle)
         self._session = requests.Session()
+        self._session.trust_env = False  # proxies and trust are the network's, and ~/.netrc is nobody's
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _Connections())
 
     def __enter__(self) -> Client:
         return self
@@ -74,10 +81,14 @@ class Client:
 
         :raises RequestError: It failed, or the stream broke.
         """
-        with self._repeat(call, lambda: self._open(call)) as response, _failures_of(call):
-            for line in response.iter_lines(chunk_size=None):
-                if line:
-                    yield sending.read(call, Answer(200, line, response.headers), self._tokens)
+        with self._repeat(call, lambda: self._open(call)) as response:
+            lines = lines_of(_chunks(response), response.headers.get("content-encoding"))
+            while True:
+                with self._failures_of(call, reading=True):
+                    line = next(lines, None)
+                if line is None:
+                    return
+                yield sending.read(call, Answer(200, line, response.headers), self._tokens)
 
     def _repeat(self, call: Call[Any], once: Callable[[], R]) -> R:
         attempt = 1
@@ -95,17 +106,28 @@ class Client:
     def _open(self, call: Call[Any]) -> requests.Response:
         """Open a stream, with a new token if the one at hand is refused."""
         authorization = self._authorization()
-        response = self._request(call, authorization, stream=True)
+        response = self._request(call, authorization)
         if response.status_code == 401 and self._tokens.refused(authorization):
             response.close()
-            response = self._request(call, self._authorization(), stream=True)
+            response = self._request(call, self._authorization())
         if response.status_code != 200:
-            with response, _failures_of(call):
-                sending.read(call, _answer(response), self._tokens)
+            with response:
+                sending.read(call, self._answer(call, response), self._tokens)
         return response
 
     def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
-        return _answer(self._request(call, authorization))
+        with self._request(call, authorization) as response:
+            return self._answer(call, response)
+
+    def _answer(self, call: Call[Any], response: requests.Response) -> Answer:
+        body = Body(response.headers.get("content-encoding"))
+        ends = time.monotonic() + (self._settings.timeout or call.timeout)
+        with self._failures_of(call, reading=True):
+            for chunk in _chunks(response):
+                body.add(chunk)
+                if time.monotonic() > ends:
+                    raise TimeoutError
+        return Answer(response.status_code, body.whole(), response.headers)
 
     def _authorization(self) -> str:
         with self._token_lock:
@@ -115,46 +137,53 @@ class Client:
                 self._tokens.accept(token, time.time())
             return self._tokens.header()
 
-    def _request(self, call: Call[Any], authorization: str | None, *, stream: bool = False) -> requests.Response:
+    def _request(self, call: Call[Any], authorization: str | None) -> requests.Response:
         request = sending.http_request(call, authorization, self._settings)
-        with _failures_of(call):
+        proxy = self._network.proxy(request.url)
+        with self._failures_of(call):
             return self._session.request(
                 request.method,
                 request.url,
                 data=request.body,
                 headers=request.headers,
-                auth=_KeepHeaders(),
                 timeout=(sending.CONNECT_TIMEOUT, request.timeout),
+                proxies={} if proxy is None else {urlsplit(request.url).scheme: proxy.full_url},
+                verify=self._network.ca_path,
                 allow_redirects=False,
-                stream=stream,
+                stream=True,
             )
 
-
-class _KeepHeaders(requests.auth.AuthBase):
-    """Keeps requests from replacing our ``Authorization`` header with an entry of ``~/.netrc``."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
+    def _failures_of(self, call: Call[Any], *, reading: bool = False) -> AbstractContextManager[None]:
+        return sending.failures_of(call, proxied=self._network.proxy(call.url) is not None, reading=reading)
 
 
-def _answer(response: requests.Response) -> Answer:
-    return Answer(response.status_code, response.content, response.headers)
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """Yield the bytes of a body as they come: what waits for a full chunk lets a slow service stretch any timeout."""
+    while chunk := response.raw.read1(CHUNK, decode_content=False):
+        yield chunk
 
 
-@contextmanager
-def _failures_of(call: Call[Any]) -> Iterator[None]:
-    """Turn what requests raises into the error for a call that got no answer."""
-    try:
-        yield
-    except requests.RequestException as error:
-        late = isinstance(error, requests.Timeout)
-        cause = sending.NO_ANSWER_IN_TIME if late else f"the connection failed ({type(error).__name__})"
-        raise no_answer(call, cause, arrived=_may_have_arrived(error)) from error
+class _Connections(requests.adapters.HTTPAdapter):
+    """Makes connections that tell when the first byte of a request goes out."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the pool for a request."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = _HttpsConnection if pool.scheme == "https" else _HttpConnection
+        return pool
 
 
-def _may_have_arrived(error: requests.RequestException) -> bool:
-    if isinstance(error, requests.ConnectTimeout):
-        return False
-    cause = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", None)
-    return not isinstance(reason, urllib3.exceptions.NewConnectionError)
+class _HttpConnection(urllib3.connection.HTTPConnection):
+    def endheaders(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        sending.under_way.set(True)
+        super().endheaders(*args, **kwargs)
+
+
+class _HttpsConnection(urllib3.connection.HTTPSConnection):
+    def endheaders(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        sending.under_way.set(True)
+        super().endheaders(*args, **kwargs)

@@ -1,0 +1,89 @@
+"""Bodies of answers, decoded within a bound: what is sent in a megabyte may hold a thousand of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes that one answer, or one line of a stream, may have when decoded. The longest generation is far from it."""
+
+CHUNK = 64 * 1024
+"""Bytes that are read, and decoded, at once."""
+
+ENCODINGS = "gzip, deflate"
+"""What the requests ask for."""
+
+
+class TooLong(Exception):
+    """An answer has more bytes than anything that was asked for."""
+
+
+class Body:
+    """
+    Gathers the body of one answer.
+
+    :param encoding: What the answer's ``Content-Encoding`` says.
+    """
+
+    def __init__(self, encoding: str | None) -> None:
+        self._decoder = _Decoder(encoding)
+        self._pieces: list[bytes] = []
+        self._length = 0
+
+    def add(self, chunk: bytes) -> None:
+        """
+        Take the next bytes of the body, as they came.
+
+        :raises TooLong: There are too many.
+        :raises zlib.error: They are not what ``Content-Encoding`` says.
+        """
+        for piece in self._decoder.pieces(chunk):
+            self._length += len(piece)
+            if self._length > MAX_BODY:
+                raise TooLong
+            self._pieces.append(piece)
+
+    def whole(self) -> bytes:
+        """Return what there is."""
+        return b"".join(self._pieces)
+
+
+def lines_of(chunks: Iterable[bytes], encoding: str | None) -> Iterator[bytes]:
+    """
+    Yield the lines of a body that comes bit by bit, without the empty ones.
+
+    :raises TooLong: A line is too long.
+    :raises zlib.error: The body is not what ``encoding`` says.
+    """
+    decoder = _Decoder(encoding)
+    begun: list[bytes] = []
+    for piece in (piece for chunk in chunks for piece in decoder.pieces(chunk)):
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            if line := b"".join([*begun, end]).strip():
+                yield line
+            begun = []
+        begun.append(rest)
+        if sum(map(len, begun)) > MAX_BODY:
+            raise TooLong
+    if line := b"".join(begun).strip():
+        yield line
+
+
+class _Decoder:
+    def __init__(self, encoding: str | None) -> None:
+        encoding = (encoding or "").strip().lower()
+        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32) if encoding in ("gzip", "x-gzip", "deflate") else None
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """Decode some bytes, piece by piece."""
+        if self._inflate is None:
+            yield chunk
+            return
+        while True:
+            piece = self._inflate.decompress(chunk, CHUNK)
+            yield piece
+            chunk = self._inflate.unconsumed_tail
+            if not chunk and len(piece) < CHUNK:
+                return

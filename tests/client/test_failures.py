@@ -1,0 +1,301 @@
+"""What fails before a byte of a request was sent is no submission, whatever it is; and each failure says its cause."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import requests
+
+from airflow_provider.yandex_ai_studio.api import completion
+from airflow_provider.yandex_ai_studio.api.call import Call
+from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
+from airflow_provider.yandex_ai_studio.client import sending, triggerer
+from airflow_provider.yandex_ai_studio.client.body import MAX_BODY
+from airflow_provider.yandex_ai_studio.client.credentials import ApiKey, IamToken
+from airflow_provider.yandex_ai_studio.client.settings import Settings
+from airflow_provider.yandex_ai_studio.client.worker import Client
+from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RequestError, ServiceUnavailable
+from wire import ROADS, Authority, GrpcServer, Proxy, Raw, Reply, Server, bomb, running, send
+
+REQUEST = CompletionRequest.of(model="yandexgpt", folder_id="b1g", prompt="Ducks.")
+SECRET = "AQVNcanary"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Connect within a moment, and without the proxy of whoever runs this."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setattr(sending, "CONNECT_TIMEOUT", 0.5)
+    triggerer._timeout.cache_clear()
+    yield
+    triggerer._timeout.cache_clear()
+
+
+@dataclass
+class Scene:
+    """What a failure is played with: servers that run meanwhile, variables, certificates."""
+
+    stack: ExitStack
+    monkeypatch: pytest.MonkeyPatch
+    folder: Path
+
+    def raw(self, meet: Callable[[socket.socket], None]) -> str:
+        server = Raw(meet)
+        self.stack.enter_context(running(server))
+        return server.address
+
+    def behind(self, proxy: str) -> str:
+        """Return a host that the proxy alone can reach."""
+        self.monkeypatch.setenv("HTTPS_PROXY", proxy)
+        return "llm.invalid:443"
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Scene]:
+    with ExitStack() as stack:
+        yield Scene(stack, monkeypatch, tmp_path)
+
+
+def submit(road: str, base_url: str, **fields: Any) -> Any:
+    at = Endpoints.at(base_url)
+    target = base_url.partition("://")[2]
+    settings = Settings(ApiKey(SECRET), at, transport="grpc", grpc_target=target, **{"timeout": 3.0, **fields})
+    return send(road, settings, completion.submit_completion(at, REQUEST))
+
+
+def untrusted_certificate(scene: Scene) -> str:
+    certificate = Authority(scene.folder).certificate("localhost")
+    server = Server(lambda _: Reply({}), certificate)
+    scene.stack.enter_context(running(server))
+    return f"https://localhost:{server.server_address[1]}"
+
+
+def certificate_of_another_host(scene: Scene) -> str:
+    authority = Authority(scene.folder)
+    scene.monkeypatch.setenv("SSL_CERT_FILE", str(authority.pem))
+    server = Server(lambda _: Reply({}), authority.certificate("other.invalid"))
+    scene.stack.enter_context(running(server))
+    return f"https://localhost:{server.server_address[1]}"
+
+
+def plain_port(scene: Scene) -> str:
+    server = Server(lambda _: Reply({}))
+    scene.stack.enter_context(running(server))
+    return f"https://{server.address}"
+
+
+def dead_proxy(scene: Scene) -> str:
+    return f"https://{scene.behind('http://127.0.0.1:1')}"
+
+
+def proxy_that_refuses(scene: Scene) -> str:
+    proxy = Proxy(status=403)
+    scene.stack.enter_context(running(proxy))
+    return f"https://{scene.behind(proxy.url)}"
+
+
+def proxy_that_wants_a_login(scene: Scene) -> str:
+    proxy = Proxy(status=407)
+    scene.stack.enter_context(running(proxy))
+    return f"https://{scene.behind(proxy.url.replace('//', '//user:hunter2@'))}"
+
+
+def proxy_that_hangs(scene: Scene) -> str:
+    return f"https://{scene.behind('http://' + scene.raw(lambda _: time.sleep(4)))}"
+
+
+def unknown_name(_: Scene) -> str:
+    return "https://nosuch.invalid"
+
+
+def nobody_there(_: Scene) -> str:
+    return "http://127.0.0.1:1"
+
+
+def nobody_answers(scene: Scene) -> str:
+    """A full backlog: the kernel lets further connections wait."""
+    listening = scene.stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+    address = listening.getsockname()
+    for _ in range(2):
+        waiting = scene.stack.enter_context(socket.socket())
+        waiting.setblocking(False)
+        waiting.connect_ex(address)
+    return f"http://127.0.0.1:{address[1]}"
+
+
+def handshake_hangs(scene: Scene) -> str:
+    return f"https://{scene.raw(lambda _: time.sleep(4))}"
+
+
+def handshake_breaks(scene: Scene) -> str:
+    return f"https://{scene.raw(lambda connection: connection.close())}"
+
+
+NOT_TRUSTED = ("the certificate of the host is not trusted", "`ca_bundle`")
+UNREACHED = ("the host was not reached in time|the TLS handshake failed", "firewall")
+
+BEFORE = [
+    (untrusted_certificate, *NOT_TRUSTED),
+    (certificate_of_another_host, *NOT_TRUSTED),
+    (plain_port, "the port does not speak TLS", "http:// where it says https://"),
+    (dead_proxy, "the proxy can't be reached: connection refused", "HTTPS_PROXY"),
+    (proxy_that_refuses, "the proxy refused the connection .HTTP 403.", "HTTPS_PROXY"),
+    (proxy_that_wants_a_login, "the proxy refused the connection .HTTP 407.", "HTTPS_PROXY"),
+    (proxy_that_hangs, "the proxy can't be reached", "HTTPS_PROXY"),
+    (unknown_name, "the name of the host is not known .DNS.", "DNS"),
+    (nobody_there, "connection refused", "Check that the service runs there"),
+    (nobody_answers, *UNREACHED),
+    (handshake_hangs, *UNREACHED),
+    (handshake_breaks, "", ""),
+]
+
+
+@pytest.mark.parametrize(("fails", "cause", "advice"), BEFORE, ids=[row[0].__name__ for row in BEFORE])
+@pytest.mark.parametrize("road", ROADS)
+def test_what_fails_before_a_byte_was_sent_is_no_submission(
+    road: str, fails: Callable[[Scene], str], cause: str, advice: str, scene: Scene
+) -> None:
+    with pytest.raises(ServiceUnavailable, match="It did not reach the service") as caught:
+        submit(road, fails(scene))
+    said = str(caught.value)
+    assert not caught.value.arrived
+    assert re.search(cause, said.rpartition("\n")[2])
+    assert advice in said.rpartition("\n")[0]
+    assert "hunter2" not in said
+    assert SECRET not in said
+
+
+def after_the_request(connection: socket.socket, *, then: bytes = b"", reset: bool = False) -> None:
+    connection.recv(65536)
+    connection.sendall(then)
+    if reset:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+
+AFTER: dict[str, Callable[[socket.socket], None]] = {
+    "closed": after_the_request,
+    "reset": lambda connection: after_the_request(connection, reset=True),
+    "half": lambda connection: after_the_request(connection, then=b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"id'),
+    "silence": lambda connection: (connection.recv(65536), time.sleep(2))[0] and None,
+    "no HTTP": lambda connection: after_the_request(connection, then=b"220 smtp.example ESMTP\r\n"),
+    "not gzip": lambda connection: after_the_request(
+        connection, then=b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"
+    ),
+}
+
+
+@pytest.mark.parametrize("meet", AFTER.values(), ids=AFTER)
+@pytest.mark.parametrize("road", ["worker", "triggerer"])
+def test_what_fails_after_a_byte_was_sent_may_have_been_taken(
+    road: str, meet: Callable[[socket.socket], None], scene: Scene
+) -> None:
+    with pytest.raises(ServiceUnavailable, match="may have been taken") as caught:
+        submit(road, f"http://{scene.raw(meet)}", timeout=1.0)
+    assert caught.value.arrived
+
+
+def drip(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
+    for _ in range(40):
+        connection.sendall(b" ")
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("road", ["worker", "triggerer"])
+def test_an_answer_that_comes_drop_by_drop_ends_in_time(road: str, scene: Scene) -> None:
+    started = time.monotonic()
+    with pytest.raises(ServiceUnavailable, match="did not answer in time") as caught:
+        submit(road, f"http://{scene.raw(drip)}", timeout=1.0)
+    assert caught.value.arrived
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(bomb(MAX_BODY // 2**20 + 1), headers={"Content-Encoding": "gzip"}),
+        Reply(b" " * (MAX_BODY + 1)),
+        Reply(bomb(MAX_BODY // 2**20 + 1), status=500, headers={"Content-Encoding": "gzip"}),
+    ],
+    ids=["a bomb", "plain", "an error"],
+)
+@pytest.mark.parametrize("road", ["worker", "triggerer"])
+def test_an_answer_that_is_too_long_was_taken(road: str, reply: Reply) -> None:
+    server = Server(lambda _: reply)
+    with running(server), pytest.raises(ServiceUnavailable, match=r"longer than 32 MiB.*may have been taken") as caught:
+        submit(road, f"http://{server.address}", timeout=30.0)
+    assert caught.value.arrived
+
+
+def test_a_line_of_a_stream_that_is_too_long_ends_it() -> None:
+    server = Server(lambda _: Reply(bomb(MAX_BODY // 2**20 + 1), headers={"Content-Encoding": "gzip"}))
+    with running(server):
+        at = Endpoints.at(f"http://{server.address}")
+        with Client(Settings(ApiKey(SECRET), at)) as client, pytest.raises(ServiceUnavailable, match="longer than 32"):
+            list(client.stream(completion.stream_completion(at, REQUEST)))
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, UnicodeError, OverflowError, RuntimeError, KeyError])
+@pytest.mark.parametrize("begun", [True, False])
+def test_whatever_a_library_raises_is_an_error_of_the_request(
+    error: type[Exception], begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raise_it(*_: Any, **__: Any) -> None:
+        sending.under_way.set(begun)
+        raise error(f"Authorization: Api-Key {SECRET}")
+
+    monkeypatch.setattr(requests.Session, "request", raise_it)
+    with pytest.raises(ServiceUnavailable) as caught:
+        submit("worker", "http://127.0.0.1:1")
+    assert caught.value.arrived is begun
+    assert SECRET not in str(caught.value)
+    if issubclass(error, ValueError):
+        assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_a_token_that_fits_in_no_header_is_not_shown(road: str, scene: Scene) -> None:
+    at = Endpoints.at("http://127.0.0.1:1")
+    settings = Settings(IamToken("t1.canary\nX: y"), at, transport="grpc", grpc_target="127.0.0.1:1")
+    with pytest.raises(RequestError) as caught:
+        send(road, settings, completion.submit_completion(at, REQUEST))
+    shown = [caught.value, caught.value.__cause__]
+    assert not caught.value.arrived
+    assert not re.search("canary", " ".join(map(str, shown)))
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_a_request_that_can_t_be_written_down_is_wrong_and_was_not_sent(road: str) -> None:
+    at = Endpoints.at("http://127.0.0.1:1")
+    broken: Call[Any] = completion.submit_completion(
+        at, CompletionRequest.of(model="yandexgpt", folder_id="b1g", prompt="x", tools=[{"name": "\ud83e"}])
+    )
+    with pytest.raises(BadRequest, match="can't be written") as caught:
+        send(road, Settings(ApiKey(SECRET), at, transport="grpc", grpc_target="127.0.0.1:1"), broken)
+    assert not caught.value.arrived
+
+
+@pytest.mark.parametrize("road", ROADS[2:])
+def test_a_grpc_service_that_never_answers_may_have_taken_it(road: str) -> None:
+    def hang(_: str, context: grpc.ServicerContext) -> bytes:
+        time.sleep(1.5)
+        return b""
+
+    with GrpcServer(hang).running() as server, pytest.raises(ServiceUnavailable, match=r"in time.*taken") as caught:
+        submit(road, f"http://{server.address}", timeout=1.0)
+    assert caught.value.arrived
