@@ -58,6 +58,22 @@ def test_the_command_says_its_url_serves_and_stops_when_told(start: Any, number:
     assert (process.returncode, rest) == (0, "")
 
 
+@pytest.mark.parametrize(("options", "status"), [((), 400), (("--lenient",), 200)])
+def test_the_command_is_strict_unless_it_is_told(start: Any, options: tuple[str, ...], status: int) -> None:
+    _, line = start("--port", "0", *options)
+    asked = {"modelUri": "gpt://b1gtestfolder/unheard-of", "messages": [{"role": "user", "text": "x"}]}
+    url = f"{line.split()[-1]}/foundationModels/v1/completion"
+    answer = requests.post(url, json=asked, headers={"Authorization": "Api-Key k"}, timeout=5)
+    assert answer.status_code == status
+
+
+def test_the_control_routes_answer_to_the_name_that_was_chosen(start: Any) -> None:
+    _, line = start("--port", "0", "--host", "0.0.0.0")
+    url = f"http://127.0.0.1:{line.strip().rpartition(':')[2]}/_emulator/stats"
+    statuses = [requests.get(url, headers={"Host": host}, timeout=5).status_code for host in ("0.0.0.0:1", "rebound")]
+    assert statuses == [200, 403]
+
+
 def test_a_taken_port_is_a_clear_error() -> None:
     with Emulator() as running:
         port = running.url.rsplit(":", 1)[1]
