@@ -38,6 +38,7 @@ class AsyncClient:
         self._session = aiohttp.ClientSession(
             connector=_Connector(limit=2 * CONNECTIONS, ssl=self._network.tls_context()),  # the two APIs
             cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("Content-Type",),
             auto_decompress=False,  # Body does it, within a bound
         )
 
