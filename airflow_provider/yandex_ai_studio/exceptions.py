@@ -17,6 +17,8 @@ YandexAIStudioError
 │   └── OperationTimeout          it still runs after the deadline
 ├── SubmissionUnknown             a submission was begun, and nobody knows whether it was taken            (no retry)
 ├── ContentFiltered               the answer was withheld by the service's content filter               (no retry)
+├── AnswerRefused                 the model declined to answer                                          (no retry)
+├── AnswerUnreadable              the answer has a form that this release can't read                    (no retry)
 ├── InvalidOutput                 the answer is not the structured output that was asked for
 └── TriggerEventError             the triggerer sent an event that this release does not understand
 
@@ -28,6 +30,8 @@ from __future__ import annotations
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 __all__ = [
+    "AnswerRefused",
+    "AnswerUnreadable",
     "AuthenticationError",
     "BadRequest",
     "ConfigurationError",
@@ -145,6 +149,14 @@ class SubmissionUnknown(YandexAIStudioError, AirflowFailException):
 
 class ContentFiltered(YandexAIStudioError, AirflowFailException):
     """The service withheld the answer because of its content."""
+
+
+class AnswerRefused(YandexAIStudioError, AirflowFailException):
+    """The model declined to answer, and said so instead of an answer."""
+
+
+class AnswerUnreadable(YandexAIStudioError, AirflowFailException):
+    """The operation is done, and its answer has a form that this release can't read."""
 
 
 class InvalidOutput(YandexAIStudioError):

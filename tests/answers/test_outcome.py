@@ -3,13 +3,25 @@
 import json
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider.yandex_ai_studio.answers.outcome import answer_of, expired, refuse_filtered, xcoms_of
+from airflow_provider.yandex_ai_studio.answers.outcome import (
+    answer_of,
+    expired,
+    invalid,
+    refuse_withheld,
+    story_of,
+    xcoms_of,
+)
 from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Operation, Usage
 from airflow_provider.yandex_ai_studio.exceptions import (
+    AnswerRefused,
+    AnswerUnreadable,
     ContentFiltered,
+    InvalidOutput,
     NotFound,
     OperationCancelled,
+    OperationError,
     OperationExpired,
     OperationFailed,
     OperationTimeout,
@@ -17,7 +29,6 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 
 ID = "d7qqr3frkl81js0udlr9"
 ANSWER = Generation("Hi", "final", Usage(30, 10, 40, 2), "09.02.2025")
-FILTERED = Generation("", "content_filter", Usage(30, 0, 30), "09.02.2025")
 
 
 def operation(**parts):
@@ -28,32 +39,32 @@ def test_the_answer_of_a_done_operation_is_given_as_it_is():
     assert answer_of(operation(done=True, generation=ANSWER)) is ANSWER
 
 
+ENDS = [
+    (operation(done=True, error=Failure(1, "by user")), OperationCancelled, 1, "Clear the task", "cancelled.*by user"),
+    (operation(done=True, error=Failure(13, "boom")), OperationFailed, 13, "submits .*anew", r"boom \(code 13\)"),
+    (operation(done=True, error=Failure(13, "")), OperationFailed, 13, "submits .*anew", "no reason given"),
+    (operation(error=Failure(8, "quota")), OperationFailed, 8, "submits .*anew", "failed: quota"),
+    (
+        operation(done=True, error=Failure("max_output_tokens", "incomplete")),
+        OperationFailed,
+        "max_output_tokens",
+        "`max_tokens`",
+        "incomplete",
+    ),
+    (operation(done=True), OperationFailed, None, "submits .*anew", "neither an answer nor an error"),
+    (operation(), OperationTimeout, None, f"OperationSensor.*{ID}", "still runs.*not cancelled.*3 days"),
+]
+
+
 @pytest.mark.parametrize(
-    ("seen", "kind", "code", "fate", "advice"),
-    [
-        (
-            operation(done=True, error=Failure(1, "by user")),
-            OperationCancelled,
-            1,
-            "cancelled.*by user",
-            "clear the task",
-        ),
-        (
-            operation(done=True, error=Failure(13, "boom")),
-            OperationFailed,
-            13,
-            r"failed: boom \(code 13\)",
-            "submits .*anew",
-        ),
-        (operation(done=True, error=Failure(13, "")), OperationFailed, 13, "no reason given", "submits .*anew"),
-        (operation(error=Failure(8, "quota")), OperationFailed, 8, "failed: quota", "submits .*anew"),
-        (operation(done=True), OperationFailed, None, "neither an answer nor an error", "submits .*anew"),
-        (operation(), OperationTimeout, None, "still runs.*not cancelled.*3 days", f"OperationSensor.*{ID}"),
-    ],
-    ids=["cancelled", "failed", "failed without a reason", "failed early", "done with nothing", "still running"],
+    ("seen", "kind", "code", "advice", "fate"),
+    ENDS,
+    ids=["cancelled", "failed", "without a reason", "failed early", "no room", "done with nothing", "still running"],
 )
-def test_an_operation_without_an_answer_says_what_became_of_it_and_what_to_do(seen, kind, code, fate, advice):
-    with pytest.raises(kind, match=f"{ID}.*{fate}.*{advice}") as error:
+def test_an_operation_without_an_answer_says_first_what_to_do_and_then_what_became_of_it(
+    seen, kind, code, advice, fate
+):
+    with pytest.raises(kind, match=f"(?s)^.*{advice}.*{ID}.*{fate}") as error:
         answer_of(seen)
     assert type(error.value) is kind
     assert (error.value.operation_id, error.value.code) == (ID, code)
@@ -68,23 +79,71 @@ def test_an_expired_operation_says_that_its_answer_is_lost_and_why():
     error = expired(ID, "completion", NotFound("HTTP 404: no such operation", status=404))
     assert type(error) is OperationExpired
     assert error.operation_id == ID
-    for part in (ID, "3 days", "answer is lost", "submit the request anew", "HTTP 404: no such operation"):
+    for part in (ID, "3 days", "answer is lost", "Submit the request anew", "HTTP 404: no such operation"):
         assert part in str(error)
 
 
-def test_a_withheld_answer_is_an_error_that_says_what_it_cost():
-    with pytest.raises(ContentFiltered, match=f"{ID}.*30 tokens.*Change the prompt"):
-        refuse_filtered(FILTERED, ID)
+WITHHELD = [
+    ("content_filter", ContentFiltered, "Change the prompt"),
+    ("refusal", AnswerRefused, "Change the prompt"),
+    ("unreadable", AnswerUnreadable, "Upgrade this package"),
+]
 
 
-def test_a_withheld_answer_of_a_direct_call_belongs_to_no_operation():
-    with pytest.raises(ContentFiltered, match=r"\(none\)"):
-        refuse_filtered(FILTERED, None)
+@pytest.mark.parametrize(("status", "kind", "advice"), WITHHELD)
+@pytest.mark.parametrize(("operation_id", "named"), [(ID, f"operation {ID}"), (None, "the synchronous call")])
+def test_what_is_no_answer_is_an_error_without_a_retry_that_says_what_it_cost(
+    status, kind, advice, operation_id, named
+):
+    with pytest.raises(kind, match=f"(?s)^{advice}.*{named}.*billed .30 tokens") as error:
+        refuse_withheld(Generation("", status, Usage(30, 0, 30)), operation_id)
+    assert isinstance(error.value, AirflowFailException)
 
 
 @pytest.mark.parametrize("status", ["final", "truncated", "tool_calls", "unspecified"])
-def test_any_other_answer_passes_the_filter(status):
-    assert refuse_filtered(Generation("Hi", status, Usage()), ID) is None
+def test_any_other_answer_passes(status):
+    assert refuse_withheld(Generation("Hi", status, Usage()), ID) is None
+
+
+def test_an_answer_that_was_cut_off_asks_for_more_tokens_instead_of_telling_where_the_json_ends():
+    cut = Generation('{"title": "Du', "truncated", Usage())
+    error = str(invalid(cut, ID, InvalidOutput("it is not JSON (at character 12)")))
+    assert error.startswith("Allow more with `max_tokens`")
+    assert "cut off" in error
+    assert "character" not in error
+    whole = str(invalid(Generation("[", "final", Usage()), ID, InvalidOutput("it is not JSON (at character 1)")))
+    assert "character 1" in whole
+    assert "max_tokens" not in whole
+
+
+@pytest.mark.parametrize("operation_id", [None, ""])
+def test_an_answer_without_an_operation_is_never_that_of_operation_none(operation_id):
+    assert story_of(ANSWER, operation_id).startswith("The synchronous call: final answer of 2 characters")
+    assert "None" not in str(invalid(ANSWER, operation_id, InvalidOutput("it is not JSON")))
+
+
+def everything_that_may_be_said():
+    for seen, *_ in ENDS:
+        with pytest.raises(OperationError) as ended:
+            answer_of(seen)
+        yield ended.value
+    yield expired(ID, "responses", NotFound("HTTP 404", status=404))
+    for status in ("final", "truncated"):
+        yield invalid(Generation("[", status, Usage()), ID, InvalidOutput("it is not JSON"))
+    for status, kind, _ in WITHHELD:
+        with pytest.raises(kind) as withheld:
+            refuse_withheld(Generation("", status, Usage()), ID)
+        yield withheld.value
+
+
+def test_the_first_line_of_each_error_says_what_to_do_and_fits_the_log_view():
+    """The log view of Airflow's UI cuts a long line off at the right edge."""
+    verbs = {"Allow", "Change", "Clear", "Look", "Retry", "Submit", "Upgrade", "Wait"}
+    for error in everything_that_may_be_said():
+        first, *others = str(error).splitlines()
+        assert first.split()[0] in verbs
+        assert len(first) <= 120
+        assert others
 
 
 def test_the_xcoms_are_plain_json_and_hold_no_text():

@@ -25,6 +25,7 @@ ENDPOINTS = Endpoints()
 INT64 = 2**63 - 1
 
 texts = st.text(min_size=1, max_size=50)
+ids = st.text(alphabet=string.ascii_letters + string.digits + "_-", min_size=1, max_size=50)
 counts = st.integers(0, INT64)
 messages = st.builds(Message, st.sampled_from(["system", "user", "assistant"]), texts)
 requests = st.builds(
@@ -143,7 +144,7 @@ def test_a_completion_is_read_as_the_protos_write_it(response, defaults):
 
 
 @both_dialects
-@given(response=responses, operation_id=texts, nanos=st.integers(0, 10**9 - 1))
+@given(response=responses, operation_id=ids, nanos=st.integers(0, 10**9 - 1))
 def test_an_operation_with_an_answer_is_read_as_the_protos_write_it(response, operation_id, nanos, defaults):
     written = operation_pb2.Operation(id=operation_id, done=True, created_by="aje")
     written.created_at.FromJsonString("2024-06-06T12:45:48Z")

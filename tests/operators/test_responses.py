@@ -13,6 +13,8 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow_provider.yandex_ai_studio.durability.journal import KEY
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
+    AnswerRefused,
+    AnswerUnreadable,
     ContentFiltered,
     OperationCancelled,
     OperationExpired,
@@ -242,3 +244,59 @@ def test_reasoning_in_the_output_is_not_part_of_the_text(
     response_id = deferred().operation_id
     emulator.fault("responses.get", "status", status=200, body=shown("completed", output=output))
     assert resume(hook, context, response_id) == "Ducks swim."
+
+
+def test_a_submission_whose_time_is_in_milliseconds_is_a_submission(
+    attempt: Attempt, emulator: Emulator, store: Store
+) -> None:
+    taken = shown("queued", created_at=1758556157206.0)
+    emulator.fault("responses.create", "status", status=200, body=taken, times=None)
+    assert attempt(wait_for_completion=False) == "1e5ee267"
+    assert store.values[KEY]["operation_id"] == "1e5ee267"
+    assert emulator.stats()["requests"]["responses.create"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ({"type": "refusal", "refusal": "I won't."}, AnswerRefused),
+        ({"type": "output_text", "text": 5}, AnswerUnreadable),
+    ],
+    ids=["refused", "unreadable"],
+)
+def test_what_is_no_answer_is_not_paid_for_again(
+    deferred: Attempt,
+    attempt: Attempt,
+    hook: YandexAIStudioHook,
+    context: Context,
+    ti: TaskInstance,
+    emulator: Emulator,
+    content: dict[str, Any],
+    error: type[Exception],
+) -> None:
+    response_id = deferred().operation_id
+    body = shown("completed", output=[{"type": "message", "content": [content]}])
+    emulator.fault("responses.get", "status", status=200, body=body, times=None)
+    with pytest.raises(error):
+        resume(hook, context, response_id)
+    assert ti.xcoms.get("text") == content.get("refusal")
+    with pytest.raises(error):
+        attempt()
+    assert submissions(emulator) == 1
+
+
+@pytest.mark.parametrize("parameters", [{}, {"json_schema": {"type": "object"}}], ids=["a text", "structured"])
+def test_calls_of_tools_alone_are_an_answer(
+    deferred: Attempt,
+    hook: YandexAIStudioHook,
+    context: Context,
+    ti: TaskInstance,
+    emulator: Emulator,
+    parameters: dict[str, Any],
+) -> None:
+    response_id = deferred(**parameters).operation_id
+    call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city": "Moscow"}'}
+    emulator.fault("responses.get", "status", status=200, body=shown("completed", output=[call]))
+    assert resume(hook, context, response_id, **parameters) == ""
+    assert ti.xcoms["tool_calls"] == [{"name": "weather", "arguments": {"city": "Moscow"}}]
+    assert ti.xcoms["status"] == "tool_calls"

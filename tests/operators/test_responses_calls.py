@@ -215,7 +215,7 @@ def test_structured_output_of_a_response_is_returned_as_the_value(
     value = attempt(json_schema=Note, background=background)
     assert value == {"title": attempt()}
     other = dict(store.values)
-    with pytest.raises(InvalidOutput, match="not JSON"):
+    with pytest.raises(InvalidOutput, match=r"^Allow more with `max_tokens`"):
         attempt(json_schema=Note, max_tokens=2, background=background)
     assert ti.xcoms["text"].startswith("{")
     assert store.values == ({} if background else other)  # only what was told is struck out

@@ -56,6 +56,15 @@ def test_a_synchronous_task_returns_what_an_asynchronous_one_does(
     assert emulator.stats()["generations"] == 2
 
 
+def test_a_synchronous_answer_is_not_told_of_as_that_of_operation_none(
+    hook: YandexAIStudioHook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(hook, mode="sync")
+    said = "".join(capsys.readouterr())
+    assert "The synchronous call: final answer" in said
+    assert "None:" not in said
+
+
 def test_each_generation_of_a_stream_holds_all_of_the_text_so_far(hook: YandexAIStudioHook) -> None:
     *partial, last = read(hook)
     assert len(partial) > 1

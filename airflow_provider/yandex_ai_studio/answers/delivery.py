@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider.yandex_ai_studio.answers.outcome import refuse_filtered, story_of, xcoms_of
+from airflow_provider.yandex_ai_studio.answers.outcome import refuse_withheld, story_of, xcoms_of
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger, RuntimeTaskInstanceProtocol
@@ -26,11 +26,15 @@ def deliver(
 
     :param beside: XComs of the task's own.
     :raises ContentFiltered: The answer was withheld.
+    :raises AnswerRefused: The model declined to answer; its words are in the XCom ``text``.
+    :raises AnswerUnreadable: This release can't read the answer.
     """
     for key, value in xcoms_of(generation, operation_id, ti.try_number).items():
         ti.xcom_push(key, value)
     log.info(story_of(generation, operation_id))
-    refuse_filtered(generation, operation_id)
+    if generation.status == "refusal":
+        ti.xcom_push("text", generation.text)
+    refuse_withheld(generation, operation_id)
     for key, value in (beside or {}).items():
         ti.xcom_push(key, value)
     if generation.status == "truncated":

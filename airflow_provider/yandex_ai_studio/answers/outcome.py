@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
+from airflow_provider.yandex_ai_studio.api.models import Api, Failure, Generation, Operation
 from airflow_provider.yandex_ai_studio.exceptions import (
+    AnswerRefused,
+    AnswerUnreadable,
     ContentFiltered,
     InvalidOutput,
     NotFound,
     OperationCancelled,
+    OperationError,
     OperationExpired,
     OperationFailed,
     OperationTimeout,
@@ -18,6 +21,9 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 
 CANCELLED = (1, "cancelled")
 """How the service says that an operation was cancelled: as a gRPC code, or in the word of the Responses API."""
+
+TOO_SHORT = ("max_output_tokens",)
+"""How the Responses API says that the limit was reached before there was an answer."""
 
 KEPT = {"completion": "3 days", "responses": "30 days"}
 """How long the service keeps a result."""
@@ -31,50 +37,64 @@ def answer_of(operation: Operation) -> Generation:
     :raises OperationFailed: The service reports an error, or neither an error nor an answer.
     :raises OperationTimeout: It still runs.
     """
-    name = f"Operation {operation.id}"
+    name = _sentence(_named(operation.id))
     if operation.error:
-        code, message = operation.error.code, operation.error.message or "no reason given"
-        if code in CANCELLED:
-            raise OperationCancelled(
-                f"{name} was cancelled before it had an answer ({message}). There is nothing to wait for; "
-                "clear the task to submit the request anew.",
-                operation_id=operation.id,
-                code=code,
-            )
-        raise OperationFailed(
-            f"{name} failed: {message} (code {code}). It has no answer; another attempt submits the request anew.",
-            operation_id=operation.id,
-            code=code,
-        )
+        raise _failed(operation, operation.error)
     if not operation.done:
         raise OperationTimeout(
-            f"{name} still runs after the deadline of its task. It was not cancelled: the service keeps its result for "
-            f"{KEPT[operation.api]}, and YandexAIStudioOperationSensor(operation_id={operation.id!r}) can wait for it.",
+            f"Wait for it with YandexAIStudioOperationSensor(operation_id={operation.id!r}), or raise `timeout`.\n"
+            f"{name} still runs after the deadline of its task.\n"
+            f"It was not cancelled: the service keeps its result for {KEPT[operation.api]}.",
             operation_id=operation.id,
         )
     if operation.generation is None:
         raise OperationFailed(
-            f"{name} is done, but the service gives neither an answer nor an error. Another attempt submits "
-            "the request anew; tell the vendor's support about the operation.",
+            "Retry or clear the task: another attempt submits the request anew. Tell the vendor's support.\n"
+            f"{name} is done, but the service gives neither an answer nor an error.",
             operation_id=operation.id,
         )
     return operation.generation
 
 
+def _failed(operation: Operation, failure: Failure) -> OperationError:
+    name, code, message = _sentence(_named(operation.id)), failure.code, failure.message or "no reason given"
+    if code in CANCELLED:
+        return OperationCancelled(
+            "Clear the task to submit the request anew: somebody cancelled its operation.\n"
+            f"{name} was cancelled before it had an answer ({message}).",
+            operation_id=operation.id,
+            code=code,
+        )
+    advice = "Retry or clear the task: another attempt submits the request anew."
+    if code in TOO_SHORT:
+        advice = "Allow more with `max_tokens`: there was no room for an answer."
+    return OperationFailed(
+        f"{advice}\n{name} failed: {message} (code {code}).\nIt has no answer.",
+        operation_id=operation.id,
+        code=code,
+    )
+
+
 def expired(operation_id: str, api: Api, cause: NotFound) -> OperationExpired:
     """Return the error for an operation that the service does not know (any more)."""
     return OperationExpired(
-        f"The service does not know operation {operation_id}. Results are kept for {KEPT[api]}: it is older than that, "
-        f"or the id is from another cloud or API. Its answer is lost; submit the request anew. ({cause})",
+        "Submit the request anew, unless the id is from another cloud or API: its answer is lost.\n"
+        f"The service does not know operation {operation_id}, or no longer: results are kept for {KEPT[api]}.\n{cause}",
         operation_id=operation_id,
     )
 
 
-def invalid(operation_id: str | None, cause: InvalidOutput) -> InvalidOutput:
+def invalid(generation: Generation, operation_id: str | None, cause: InvalidOutput) -> InvalidOutput:
     """Return the error for an answer that does not keep to the form that was asked for."""
+    advice, what = "Look at the XCom `text`; a retry generates anew.", f"is not what was asked for: {cause}"
+    if generation.status == "truncated":
+        advice, what = (
+            "Allow more with `max_tokens`, or ask for less.",
+            "was cut off at `max_tokens`, so that it is no JSON",
+        )
     return InvalidOutput(
-        f"The answer of operation {operation_id or '(none)'} is not what was asked for: {cause}. It was billed; its "
-        "text is in the XCom `text`. Another attempt generates anew."
+        f"{advice}\nThe answer of {_named(operation_id)} {what}.\n"
+        "It was billed, and its text is in the XCom `text`. Another attempt generates anew, and pays again."
     )
 
 
@@ -82,23 +102,45 @@ def story_of(generation: Generation, operation_id: str | None) -> str:
     """Return the line that the log of the task gets about an answer."""
     usage = generation.usage
     return (
-        f"Operation {operation_id}: {generation.status} answer of {len(generation.text)} characters; "
+        f"{_sentence(_named(operation_id))}: {generation.status} answer of {len(generation.text)} characters; "
         f"{usage.input_tokens} tokens in, {usage.completion_tokens} out (model version {generation.model_version})"
     )
 
 
-def refuse_filtered(generation: Generation, operation_id: str | None) -> None:
+def refuse_withheld(generation: Generation, operation_id: str | None) -> None:
     """
-    Let no withheld answer pass for a text.
+    Let nothing pass for a text that is none.
 
     :raises ContentFiltered: The content filter stopped the generation.
+    :raises AnswerRefused: The model declined to answer.
+    :raises AnswerUnreadable: This release can't read the answer.
     """
-    if generation.status == "content_filter":
-        raise ContentFiltered(
-            f"The service's content filter withheld the answer of operation {operation_id or '(none)'}; it "
-            f"was billed ({generation.usage.total_tokens} tokens). Change the prompt: the same one will be "
-            "withheld again."
-        )
+    name, billed = _named(operation_id), f"It was billed ({generation.usage.total_tokens} tokens)"
+    match generation.status:
+        case "content_filter":
+            raise ContentFiltered(
+                "Change the prompt: the same one will be withheld again.\n"
+                f"The service's content filter withheld the answer of {name}.\n{billed}."
+            )
+        case "refusal":
+            raise AnswerRefused(
+                "Change the prompt: the model declined to answer it. Its words are in the XCom `text`.\n"
+                f"The answer of {name} is a refusal.\n{billed}."
+            )
+        case "unreadable":
+            raise AnswerUnreadable(
+                "Upgrade this package, then clear the task: this release can't read the answer.\n"
+                f"The service says that {name} is done, and its answer has no text where one is known to be.\n"
+                f"{billed}. {'No attempt pays for it again' if operation_id else 'Another attempt pays again'}."
+            )
+
+
+def _named(operation_id: str | None) -> str:
+    return f"operation {operation_id}" if operation_id else "the synchronous call"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def xcoms_of(generation: Generation, operation_id: str | None, try_number: int) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.api import values
-from airflow_provider.yandex_ai_studio.api.call import Call, Rpc, clean
+from airflow_provider.yandex_ai_studio.api.call import Call, Rpc
 from airflow_provider.yandex_ai_studio.api.completion_request import TOOL_CHOICES, CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints, path_segment
-from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Message, Operation, ToolCall, Usage
+from airflow_provider.yandex_ai_studio.api.models import Generation, Message, Operation, ToolCall, Usage
+from airflow_provider.yandex_ai_studio.api.reading import UNREADABLE, calls_of, failure_of, operation_of
 
 TEXT_GENERATION = "yandex.cloud.ai.foundation_models.v1.TextGenerationService"
 TEXT_GENERATION_ASYNC = "yandex.cloud.ai.foundation_models.v1.TextGenerationAsyncService"
@@ -31,7 +33,7 @@ def submit_completion(endpoints: Endpoints, request: CompletionRequest) -> Call[
         method="POST",
         url=f"{endpoints.llm}/foundationModels/v1/completionAsync",
         body=body,
-        parse=_operation,
+        parse=_operation(asked=None),
         billed=True,
         rpc=Rpc(TEXT_GENERATION_ASYNC, "Completion", body),
     )
@@ -57,7 +59,7 @@ def get_operation(endpoints: Endpoints, operation_id: str) -> Call[Operation]:
         aim=f"read operation {operation_id}",
         method="GET",
         url=f"{endpoints.operation}/operations/{path_segment(operation_id)}",
-        parse=_operation,
+        parse=_operation(asked=operation_id),
         rpc=Rpc(OPERATION, "Get", {"operationId": operation_id}),
     )
 
@@ -68,7 +70,7 @@ def cancel_operation(endpoints: Endpoints, operation_id: str, *, method: str) ->
         aim=f"cancel operation {operation_id}",
         method=method,
         url=f"{endpoints.operation}/operations/{path_segment(operation_id)}:cancel",
-        parse=_operation,
+        parse=_operation(asked=operation_id),
         rpc=Rpc(OPERATION, "Cancel", {"operationId": operation_id}),
     )
 
@@ -139,57 +141,69 @@ def _message_body(message: Message) -> dict[str, Any]:
     return {"role": message.role, "text": message.text}
 
 
-def _operation(data: Any) -> Operation:
-    response = data.get("response")
-    return Operation(
-        id=values.text(data["id"]),
-        api="completion",
-        done=bool(data.get("done")),
-        error=_failure(data.get("error")),
-        generation=_generation(response) if response else None,
-        created_at=values.time(data.get("createdAt")),
-        modified_at=values.time(data.get("modifiedAt")),
-    )
+def _operation(asked: str | None) -> Callable[[Any], Operation]:
+    def parse(data: Any) -> Operation:
+        told = values.members(data)
+        return operation_of(
+            data,
+            asked,
+            api="completion",
+            done=values.flag(told.get("done")),
+            failure=failure_of(told.get("error")),
+            generation=_generation(told.get("response")),
+        )
 
-
-def _failure(error: Any) -> Failure | None:
-    """Read a ``google.rpc.Status``. One with neither a code nor a message says that all is well."""
-    code, message = (int(error.get("code") or 0), str(error.get("message") or "")) if error else (0, "")
-    return Failure(code, clean(message)) if code or message else None
+    return parse
 
 
 def _completed(data: Any) -> Generation:
-    generation = _generation(data.get("result") or data)
+    told = values.members(data)
+    generation = _generation(told.get("result") or told)
     if generation is None:
         raise ValueError("the answer has no alternatives")
     return generation
 
 
-def _generation(data: Any) -> Generation | None:
-    alternatives = data.get("alternatives")
+def _generation(response: Any) -> Generation | None:
+    """Read an answer; None where there is none."""
+    told = values.members(response)
+    alternatives = told.get("alternatives") if told else response
     if not alternatives:
         return None
-    first = alternatives[0]
-    message = first.get("message") or {}
-    calls = (message.get("toolCallList") or {}).get("toolCalls") or []
-    usage = data.get("usage") or {}
-    details = usage.get("completionTokensDetails") or {}
+    first = alternatives[0] if isinstance(alternatives, list) else None
+    content = _content(first.get("message")) if isinstance(first, Mapping) else None
+    text, calls = content or ("", ())
+    usage = values.members(told.get("usage"))
     return Generation(
-        text=values.text_or(message.get("text"), ""),
-        status=_STATUSES.get(str(first.get("status")), "unspecified"),
+        text=text,
+        status=_STATUSES.get(str(values.members(first).get("status")), "unspecified") if content else UNREADABLE,
         usage=Usage(
-            input_tokens=int(usage.get("inputTextTokens") or 0),
-            completion_tokens=int(usage.get("completionTokens") or 0),
-            total_tokens=int(usage.get("totalTokens") or 0),
-            reasoning_tokens=int(details.get("reasoningTokens") or 0),
+            input_tokens=values.count(usage.get("inputTextTokens")),
+            completion_tokens=values.count(usage.get("completionTokens")),
+            total_tokens=values.count(usage.get("totalTokens")),
+            reasoning_tokens=values.count(values.members(usage.get("completionTokensDetails")).get("reasoningTokens")),
         ),
-        model_version=values.text_or(data.get("modelVersion"), None),
-        tool_calls=tuple(_tool_call(call["functionCall"]) for call in calls),
+        model_version=values.text_or_none(told.get("modelVersion")),
+        tool_calls=calls,
     )
 
 
-def _tool_call(call: Any) -> ToolCall:
-    return ToolCall(values.text(call["name"]), dict(call.get("arguments") or {}))
+def _content(message: Any) -> tuple[str, tuple[ToolCall, ...]] | None:
+    """Read the text and the calls of a message; None where neither can be read."""
+    if not isinstance(message, Mapping | None):
+        return None
+    told = message or {}
+    text, calls = told.get("text"), _calls(told.get("toolCallList"))
+    if not isinstance(text, str | None) or not (text or calls is not None):
+        return None
+    return text or "", calls or ()
+
+
+def _calls(listed: Any) -> tuple[ToolCall, ...] | None:
+    functions = values.members(listed).get("toolCalls") if isinstance(listed, Mapping | None) else listed
+    if not isinstance(functions, list | None):
+        return None
+    return calls_of([values.members(function).get("functionCall") for function in functions or ()])
 
 
 _STATUSES = {

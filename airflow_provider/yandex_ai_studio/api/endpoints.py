@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
@@ -25,12 +26,17 @@ class Endpoints:
         return cls(llm=base_url, operation=base_url, ai=base_url, iam=base_url, metadata=base_url)
 
 
+def is_id(value: Any) -> bool:
+    """Tell whether a value can be asked for as the id of an operation."""
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,200}", value) is not None
+
+
 def path_segment(operation_id: str) -> str:
     """
     Return an id in the form in which it may stand in a path.
 
     :raises ConfigurationError: It is no id.
     """
-    if not isinstance(operation_id, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,200}", operation_id):
+    if not is_id(operation_id):
         raise ConfigurationError(f"{str(operation_id)[:80]!r} is not an operation id. Nothing was sent to the service.")
     return operation_id

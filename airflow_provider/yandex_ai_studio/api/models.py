@@ -66,8 +66,9 @@ class Generation:
     A generated text and what the service says about it.
 
     :param status: ``final``; ``truncated`` at ``max_tokens``; ``content_filter`` when it was withheld;
-        ``tool_calls`` when the model wants tools to be called; ``partial`` while it streams;
-        ``unspecified`` where the service does not say.
+        ``tool_calls`` when the model wants tools to be called; ``refusal`` when it declined to answer, in the words
+        of the text; ``partial`` while it streams; ``unspecified`` where the service does not say; ``unreadable``
+        where this release can't read it.
     :param model_version: The version of the model that answered, as the service names it.
     :param tool_calls: What the model wants to be called.
     """

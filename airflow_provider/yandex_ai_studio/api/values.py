@@ -1,12 +1,23 @@
-"""How single values of an answer are read. What is not what it should be raises, and counts as garbage."""
+"""
+How single values of an answer are read.
+
+What an answer can't do without is read by :func:`text` and :func:`items`: they raise, and the answer counts as garbage.
+All else gives way: what is not what it should be is read as if it were not there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 import pendulum
+
+INT64 = 2**63
+
+FIRST, LAST = 946_684_800, 4_102_444_800
+"""The seconds since the epoch between which the time of an operation may be: those of this century."""
 
 
 def text(value: Any) -> str:
@@ -16,16 +27,52 @@ def text(value: Any) -> str:
     return value
 
 
-def text_or(value: Any, default: str | None) -> Any:
-    """Return a text that may be absent or empty."""
-    return text(value) if value else default
-
-
 def items(value: Any) -> list[Any]:
     """Return a list that must be there."""
     if not isinstance(value, list):
         raise ValueError("a list is missing")
     return value
+
+
+def text_or_none(value: Any) -> str | None:
+    """Return a text that is not empty, or None."""
+    return value if isinstance(value, str) and value else None
+
+
+def members(value: Any) -> Mapping[str, Any]:
+    """Return the members of an object; of what is none, no members."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def objects(value: Any) -> list[Mapping[str, Any]]:
+    """Return the objects in a list; of what is none, no objects."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def flag(value: Any) -> bool:
+    """Tell whether a value says yes. A text that says no does not."""
+    return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
+def count(value: Any) -> int:
+    """Return a number of things, which proto3 writes as a text; 0 for what is none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < INT64 else 0
+
+
+def moment(value: Any) -> pendulum.DateTime | None:
+    """Return the time of an operation: RFC 3339, or a number of seconds or milliseconds. None for nonsense."""
+    if isinstance(value, str):
+        told = time(value)
+        return told if told and FIRST <= told.timestamp() < LAST else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if FIRST * 1000 <= value < LAST * 1000:
+        value = value / 1000
+    return pendulum.from_timestamp(value) if FIRST <= value < LAST else None
 
 
 def time(value: Any) -> pendulum.DateTime | None:

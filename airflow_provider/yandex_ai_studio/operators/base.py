@@ -68,6 +68,8 @@ class OperationOperator(BaseOperator):
     :raises SubmissionUnknown: As ``on_unknown_submission`` says.
     :raises OperationError: The operation ended without an answer, or still runs after ``timeout``.
     :raises ContentFiltered: The service withheld the answer.
+    :raises AnswerRefused: The model declined to answer.
+    :raises AnswerUnreadable: This release can't read the answer.
     """
 
     ui_color = "#f3e9ff"
@@ -148,11 +150,11 @@ class OperationOperator(BaseOperator):
 
     def value_of(self, generation: Generation) -> Any:
         """
-        Return what the task returns for an answer: the text, or the value in it.
+        Return what the task returns for an answer: the text, or the value in it; calls of tools come without one.
 
         :raises InvalidOutput: It does not have the form that was asked for.
         """
-        return self.form().value_of(generation.text)
+        return generation.text if generation.tool_calls else self.form().value_of(generation.text)
 
     def parts(self) -> dict[str, Any]:
         """Return the parameters that go into the request as they are."""
@@ -256,7 +258,7 @@ class OperationOperator(BaseOperator):
         except InvalidOutput as error:
             context["ti"].xcom_push("text", generation.text)
             self._strike_out(context, operation_id)  # else another attempt would take the same answer
-            raise invalid(operation_id, error) from error
+            raise invalid(generation, operation_id, error) from error
 
     def _strike_out(self, context: Context, operation_id: str | None) -> None:
         """Spare the next attempt a look at what came to nothing: it may not get through, and cost the attempt."""

@@ -175,10 +175,6 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         """Tell whether the answer holds a value to be taken out, or goes on a conversation."""
         return super().needs_worker() or self.messages is not None
 
-    def value_of(self, generation: Generation) -> Any:
-        """Return the text, or the value in it; calls of tools come without one."""
-        return generation.text if generation.tool_calls else super().value_of(generation)
-
     def beside(self, generation: Generation) -> dict[str, Any]:
         """Return the conversation with its answer, where one was given."""
         if self.messages is None:

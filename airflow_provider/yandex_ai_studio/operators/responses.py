@@ -105,7 +105,7 @@ class YandexAIStudioResponseOperator(OperationOperator):
         """Return the call that lists the models."""
         return responses.list_models(self.hook.settings.endpoints)
 
-    def generate(self, request: ResponseRequest) -> tuple[Generation, str]:
+    def generate(self, request: ResponseRequest) -> tuple[Generation, str | None]:
         """Create a response while this worker waits."""
         response = self.hook.create_response(request)
-        return answer_of(response), response.id
+        return answer_of(response), response.id or None

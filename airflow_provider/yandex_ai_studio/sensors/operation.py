@@ -61,6 +61,8 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
     :raises AirflowSensorTimeout: The operation still runs after ``timeout``.
     :raises OperationError: The operation ended without an answer.
     :raises ContentFiltered: The service withheld the answer.
+    :raises AnswerRefused: The model declined to answer.
+    :raises AnswerUnreadable: This release can't read the answer.
 
     .. seealso:: https://aistudio.yandex.ru/docs/en/ai-studio/operations/generation/async-request
     """
