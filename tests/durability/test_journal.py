@@ -74,23 +74,23 @@ def test_the_first_step_follows_from_the_record(record: Record | None, step: Ste
         (Operation("d7q1", "completion", done=True, error=Failure(1, "cancelled")), Fate.SUBMIT_ANEW),
         (Operation("d7q1", "completion", error=Failure(13, "early")), Fate.SUBMIT_ANEW),
         (Operation("d7q1", "completion", done=True), Fate.SUBMIT_ANEW),
-        (NotFound("gone"), Fate.SUBMIT_ANEW),
+        (NotFound("a gateway's"), Fate.WAIT),
+        (AuthenticationError("rotated"), Fate.WAIT),
+        (PermissionDenied("a gateway's"), Fate.WAIT),
+        (BadRequest("a gateway's"), Fate.WAIT),
         (RateLimited("busy"), Fate.WAIT),
         (ServiceUnavailable("down"), Fate.WAIT),
     ],
 )
 def test_the_fate_of_an_operation_follows_from_one_look(operation: Operation | RequestError, fate: Fate) -> None:
-    assert fate_of(operation, age=3600) is fate
+    assert fate_of(operation, api="completion", age=3600) is fate
 
 
-@pytest.mark.parametrize("error", [AuthenticationError("x"), PermissionDenied("x"), BadRequest("x")])
-def test_an_operation_that_this_account_may_not_see_is_neither_given_up_nor_replaced(error: RequestError) -> None:
-    with pytest.raises(type(error)):
-        fate_of(error, age=3600)
-
-
-def test_an_operation_that_is_not_to_be_seen_yet_is_waited_for() -> None:
-    assert fate_of(NotFound("not yet"), age=5) is Fate.WAIT
+def test_one_404_is_final_only_where_the_service_need_not_keep_the_result_any_longer() -> None:
+    day = 86_400
+    assert fate_of(NotFound("x"), api="completion", age=3 * day - 1) is Fate.WAIT
+    assert fate_of(NotFound("x"), api="completion", age=3 * day) is Fate.SUBMIT_ANEW
+    assert fate_of(NotFound("x"), api="responses", age=3 * day) is Fate.WAIT
 
 
 @given(record=records)
@@ -101,15 +101,12 @@ def test_the_table_of_steps_is_total_and_submits_only_where_nothing_runs(record:
 
 @given(what=seen)
 def test_the_table_of_fates_is_total_and_never_drops_an_answer(what: Operation | RequestError) -> None:
-    try:
-        fate = fate_of(what, age=3600)
-    except RequestError:
-        assert isinstance(what, AuthenticationError | BadRequest | PermissionDenied)
-        return
+    fate = fate_of(what, api="completion", age=3600)
     if isinstance(what, Operation) and what.done and what.generation and not what.error:
         assert fate is Fate.TAKE
     if fate is Fate.SUBMIT_ANEW:
-        assert isinstance(what, NotFound) or (isinstance(what, Operation) and (what.done or what.error))
+        assert isinstance(what, Operation)
+        assert what.done or what.error
 
 
 def test_a_record_comes_back_as_it_was_written_and_is_plain_json(store: Store) -> None:

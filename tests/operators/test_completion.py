@@ -369,10 +369,31 @@ def test_a_task_that_is_not_deferrable_never_defers(
     assert "ducks" in task(hook, deferrable=False).execute_complete(context, event)
 
 
-def test_what_the_triggerer_can_t_ask_about_is_waited_for_on_the_worker(
-    deferred: Attempt, hook: YandexAIStudioHook, context: Context
+def test_what_the_triggerer_could_not_ask_about_is_deferred_again_and_holds_no_worker(
+    deferred: Attempt, hook: YandexAIStudioHook, context: Context, clock: SteppedTime
 ) -> None:
-    assert "ducks" in resume(hook, context, deferred().operation_id, "refused")
+    operation_id, slept = deferred().operation_id, len(clock.slept)
+    with pytest.raises(TaskDeferred):
+        resume(hook, context, operation_id, "refused")
+    assert len(clock.slept) == slept
+
+
+def test_a_stray_404_in_a_retry_pays_for_nothing_again(deferred: Attempt, emulator: Emulator) -> None:
+    first = deferred()
+    emulator.fault("operations.get", "status", status=404, times=1)
+    assert deferred().operation_id == first.operation_id
+    assert submissions(emulator) == 1
+
+
+def test_an_operation_that_is_gone_is_told_once_and_then_submitted_anew(
+    deferred: Attempt, hook: YandexAIStudioHook, context: Context, emulator: Emulator
+) -> None:
+    first = deferred()
+    emulator.fault("operations.get", "status", status=404, times=None)
+    event = {"operation_id": first.operation_id, "outcome": "expired", "submitted_at": first.submitted_at}
+    with pytest.raises(OperationExpired):
+        task(hook).execute_complete(context, event)
+    assert deferred().operation_id != first.operation_id
 
 
 def test_a_look_before_the_wait_holds_no_worker(deferred: Attempt, emulator: Emulator, clock: SteppedTime) -> None:

@@ -117,8 +117,10 @@ def test_the_sensor_that_starts_in_the_triggerer_knows_its_api() -> None:
 
 
 def test_a_response_is_not_looked_for_among_the_operations(hook: YandexAIStudioHook, context: Context) -> None:
+    operation_id = submit(hook)
+    event = {"operation_id": operation_id, "outcome": "expired", "api": "completion"}
     with pytest.raises(OperationExpired, match="another cloud or API"):
-        sensor(hook, submit(hook), api="completion").execute(context)
+        sensor(hook, operation_id, api="completion").execute_complete(context, event)
 
 
 def test_the_sensor_tells_a_failed_response(hook: YandexAIStudioHook, context: Context, emulator: Emulator) -> None:

@@ -10,7 +10,6 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 
-from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, OperationExpired, OperationFailed
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
@@ -112,22 +111,42 @@ def test_a_timeout_is_a_sensor_s_timeout(sensor: MakeSensor, context: Context, o
         sensor(soft_fail=True).resume_execution("execute_complete", {"event": event}, context)
 
 
-def test_an_unknown_operation_is_told_from_one_that_runs(sensor: MakeSensor, context: Context) -> None:
-    with pytest.raises(OperationExpired, match="3 days"):
-        sensor(operation_id="d7qneverwas").execute(context)
-
-
-@pytest.mark.parametrize("deferrable", [True, False])
-def test_an_operation_that_is_too_fresh_to_be_seen_is_waited_for(
-    sensor: MakeSensor, context: Context, ti: TaskInstance, clock: SteppedTime, emulator: Emulator, deferrable: bool
+def test_an_unknown_operation_is_told_from_one_that_runs(
+    sensor: MakeSensor, context: Context, clock: SteppedTime
 ) -> None:
-    ti.start_date = datetime.fromtimestamp(clock.now - 2, UTC)
-    emulator.fault("operations.get", "status", status=404, times=1)
+    poking = sensor(operation_id="d7qneverwas", deferrable=False)
+    for _ in range(5):
+        assert not poking.poke(context)
+        clock.sleep(60)
+    with pytest.raises(OperationExpired, match="3 days"):
+        poking.poke(context)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_one_refusal_does_not_end_the_wait_before_it_began(
+    sensor: MakeSensor, context: Context, emulator: Emulator, deferrable: bool, status: int
+) -> None:
+    emulator.fault("operations.get", "status", status=status, times=1)
     if deferrable:
         with pytest.raises(TaskDeferred):
             sensor().execute(context)
     else:
         assert not sensor(deferrable=False).poke(context)
+
+
+def test_a_deadline_with_a_404_in_its_way_is_a_sensor_s_timeout(
+    sensor: MakeSensor, context: Context, clock: SteppedTime, emulator: Emulator, operation_id: str
+) -> None:
+    emulator.fault("operations.get", "status", status=404, times=None)
+    event = {
+        "operation_id": operation_id,
+        "outcome": "timeout",
+        "submitted_at": clock.now - 600,
+        "deadline": clock.now - 1,
+    }
+    with pytest.raises(AirflowSensorTimeout, match=f"{operation_id}.*did not know it"):
+        sensor().execute_complete(context, event)
 
 
 @pytest.mark.parametrize("wrong", [None, "", "  ", 5])
@@ -141,7 +160,7 @@ def test_what_is_no_id_is_refused_before_anything_is_sent(
 
 def from_trigger(operation_id: Any, **parameters: Any) -> YandexAIStudioOperationSensor:
     return YandexAIStudioOperationSensor(
-        task_id="wait", operation_id=operation_id, start_from_trigger=True, timeout=600, **parameters
+        task_id="wait", operation_id=operation_id, start_from_trigger=True, **{"timeout": 600, **parameters}
     )
 
 
@@ -156,6 +175,7 @@ def test_the_output_of_a_task_becomes_a_template_that_the_triggerer_can_render()
         "conn_id": "yandex_ai_studio_default",
         "api": "completion",
         "end_from_trigger": True,
+        "margin": 900.0,
     }
     assert wait.start_trigger_args.timeout > timedelta(seconds=600)
     assert wait.upstream_task_ids == {"submit"}
@@ -184,11 +204,35 @@ def test_an_output_that_the_triggerer_can_t_render_is_refused() -> None:
             template_for_the_triggerer(output)
 
 
-def test_the_deadline_of_a_task_that_began_in_the_triggerer_is_fixed_by_airflow() -> None:
-    trigger = YandexAIStudioOperationTrigger("d7q1")
-    trigger.timeout_after = datetime.fromtimestamp(10_000, UTC)
-    assert trigger._deadline() == 10_000 - DEFERRAL_MARGIN.total_seconds()
-    assert YandexAIStudioOperationTrigger("d7q1", deadline=5.0)._deadline() == 5.0
+@pytest.mark.parametrize(
+    ("timeout", "execution_timeout", "waits"),
+    [
+        (600, None, 600),
+        (600, timedelta(hours=2), 600),
+        (600, timedelta(seconds=1000), 600),
+        (600, timedelta(seconds=600), 540),
+        (600, timedelta(minutes=5), 270),
+        (7 * 86_400, timedelta(minutes=20), 19 * 60),
+        (7 * 86_400, timedelta(hours=6), 6 * 3600 - 60),
+        (600, timedelta(seconds=20), 18),
+        (30, None, 30),
+    ],
+)
+def test_a_task_that_begins_in_the_triggerer_waits_for_as_long_as_airflow_lets_it(
+    timeout: float, execution_timeout: timedelta | None, waits: float
+) -> None:
+    """Airflow fixes the trigger's own timeout when it begins, as the sooner of the two limits."""
+    with DAG("dag"):
+        sensor = from_trigger("d7q1", timeout=timeout, execution_timeout=execution_timeout)
+    assert sensor.start_trigger_args is not None
+    assert sensor.start_trigger_args.timeout is not None
+    trigger = YandexAIStudioOperationTrigger(**sensor.start_trigger_args.trigger_kwargs or {})
+    limit = sensor.start_trigger_args.timeout
+    began = datetime.fromtimestamp(10_000, UTC)
+    trigger.timeout_after = began + min(limit, execution_timeout or limit)
+    assert trigger._deadline() == 10_000 + waits
+    trigger.deadline = 5.0
+    assert trigger._deadline() == 5.0
 
 
 def test_a_template_that_rendered_to_nothing_is_told_from_an_expired_operation(

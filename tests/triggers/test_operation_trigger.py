@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from airflow_provider.yandex_ai_studio.durability.kill import is_abandoned
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
+from airflow_provider.yandex_ai_studio.waiting import decision, schedule
 from support import API_KEY, TaskInstance
 
 PROMPT = "Secret plans of the ducks."
@@ -114,6 +116,18 @@ async def test_xcoms_that_can_t_be_written_here_are_left_to_a_worker(
     assert said(event) == (operation_id, "ended")
 
 
+async def test_the_log_says_until_when_a_task_waits_and_that_it_still_does(
+    hook: YandexAIStudioHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(schedule, "FIRST_REPORT", 0.0)
+    operation_id = operation(hook)
+    deadline = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    await events_of(trigger(operation_id, deadline=deadline.timestamp()))
+    said = capsys.readouterr().out
+    assert f"Waiting for operation {operation_id} until {deadline:%Y-%m-%d %H:%M:%S} UTC at the latest" in said
+    assert f"Operation {operation_id} still runs, 0:00:0" in said
+
+
 @pytest.mark.parametrize("kind", ["operation_error", "operation_empty", "early_error"])
 async def test_a_failure_always_resumes_on_the_worker(
     hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, kind: str
@@ -139,7 +153,11 @@ async def test_a_task_that_resumes_stays_deferred_until_the_scheduler_has_seen_i
     assert time.time() - began >= 0.5
 
 
-async def test_a_connection_that_is_wrong_resumes_on_the_worker_which_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_stays_wrong_resumes_on_the_worker_which_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decision, "REFUSALS", 2)
+    monkeypatch.setattr(decision, "REFUSAL_SECONDS", 0.0)
     monkeypatch.setenv("AIRFLOW_CONN_YANDEX_AI_STUDIO_DEFAULT", '{"conn_type": "yandex_ai_studio"}')
     (event,) = await events_of(trigger("d7q1"))
     assert said(event) == ("d7q1", "refused")

@@ -8,13 +8,20 @@ from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Op
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
+    ConfigurationError,
     NotFound,
     PermissionDenied,
     RateLimited,
-    RequestError,
     ServiceUnavailable,
 )
-from airflow_provider.yandex_ai_studio.waiting.decision import NOT_FOUND_GRACE, REFUSALS, AskAgain, End, Wait, decide
+from airflow_provider.yandex_ai_studio.waiting.decision import (
+    REFUSAL_SECONDS,
+    REFUSALS,
+    AskAgain,
+    End,
+    Wait,
+    decide,
+)
 
 SUBMITTED = 1_700_000_000.0
 DAY = 86_400.0
@@ -29,12 +36,17 @@ BUSY = RateLimited("429")
 DOWN = ServiceUnavailable("503")
 UNKNOWN = NotFound("404")
 REFUSED = AuthenticationError("401")
+FORBIDDEN = PermissionDenied("403")
+WRONG = BadRequest("400")
+MISCONFIGURED = ConfigurationError("the connection is wrong")
+
+REFUSING = {REFUSED: "refused", FORBIDDEN: "refused", WRONG: "refused", MISCONFIGURED: "refused", UNKNOWN: "expired"}
 
 fractions = st.floats(0, 1)
 pauses = st.floats(0, 30)
 transient = st.sampled_from([RUNNING, BUSY, DOWN])
 anything = st.sampled_from(
-    [RUNNING, ANSWERED, EMPTY, FAILED, FAILED_EARLY, BUSY, DOWN, UNKNOWN, REFUSED, BadRequest("400")]
+    [RUNNING, ANSWERED, EMPTY, FAILED, FAILED_EARLY, BUSY, DOWN, UNKNOWN, REFUSED, WRONG, MISCONFIGURED]
 )
 
 
@@ -59,11 +71,6 @@ def test_an_operation_that_is_done_or_has_an_error_ends_the_wait_even_past_the_d
     assert after(operation, wait=wait_of(lasting=60), age=age) == End("ended", operation=operation)
 
 
-@pytest.mark.parametrize("error", [BadRequest("400"), PermissionDenied("403"), RequestError("of no known kind")])
-def test_what_no_repetition_can_mend_ends_the_wait_at_once(error):
-    assert after(error) == End("refused", error=error)
-
-
 @pytest.mark.parametrize("seen", [RUNNING, BUSY, DOWN])
 def test_without_a_deadline_a_wait_goes_on_through_any_trouble(seen):
     assert isinstance(after(*[seen] * 500, age=30 * DAY), AskAgain)
@@ -76,27 +83,47 @@ def test_at_the_deadline_a_wait_ends_with_what_was_last_in_the_way(seen, error):
     assert after(seen, wait=wait, age=3600) == End("timeout", error=error)
 
 
-def test_a_refused_credential_gets_some_tries():
-    assert isinstance(after(*[REFUSED] * (REFUSALS - 1)), AskAgain)
-    assert after(*[REFUSED] * REFUSALS) == End("refused", error=REFUSED)
+def over_time(seen, seconds, *, wait=None, age=100.0):
+    """Return the last decision after the answers came in equal steps over so many seconds."""
+    wait, step = wait or wait_of(), seconds / max(1, len(seen) - 1)
+    for number, each in enumerate(seen):
+        decision = decide(wait, each, now=SUBMITTED + age + number * step, random=0.5)
+        if isinstance(decision, End):
+            assert number == len(seen) - 1
+            return decision
+        wait = decision.wait
+    return decision
 
 
-def test_a_success_between_refusals_starts_their_count_anew():
-    nearly = [REFUSED] * (REFUSALS - 1)
-    assert isinstance(after(*nearly, RUNNING, *nearly), AskAgain)
+@pytest.mark.parametrize(("error", "outcome"), REFUSING.items())
+def test_a_refusal_ends_a_wait_when_it_was_repeated_over_minutes(error, outcome):
+    assert over_time([error] * REFUSALS, REFUSAL_SECONDS) == End(outcome, error=error)
 
 
-@pytest.mark.parametrize("outage", [DOWN, BUSY])
-def test_an_outage_is_no_refusal(outage):
-    """One 401 after it, from a token that aged meanwhile, must not end a wait of hours."""
-    assert isinstance(after(*[outage] * REFUSALS, REFUSED), AskAgain)
+@pytest.mark.parametrize("error", REFUSING)
+def test_neither_a_few_refusals_nor_many_within_moments_end_a_wait(error):
+    assert isinstance(over_time([error] * (REFUSALS - 1), 10 * REFUSAL_SECONDS), AskAgain)
+    assert isinstance(over_time([error] * 100, REFUSAL_SECONDS - 1), AskAgain)
 
 
-def test_an_unknown_operation_has_a_grace_and_is_gone_after_it():
-    assert isinstance(after(UNKNOWN, age=0), AskAgain)
-    assert isinstance(after(UNKNOWN, age=NOT_FOUND_GRACE - 1), AskAgain)
-    assert after(UNKNOWN, age=NOT_FOUND_GRACE) == End("expired", error=UNKNOWN)
-    assert after(RUNNING, UNKNOWN, age=DAY) == End("expired", error=UNKNOWN)
+@pytest.mark.parametrize("between", [RUNNING, BUSY, DOWN, FORBIDDEN])
+def test_whatever_comes_between_two_refusals_starts_their_count_anew(between):
+    """An outage is no refusal, and one 401 after it, from a token that aged meanwhile, must not end a wait of hours."""
+    nearly = [UNKNOWN] * (REFUSALS - 1)
+    assert isinstance(over_time([*nearly, between, *nearly], 10 * REFUSAL_SECONDS), AskAgain)
+
+
+def test_a_refusal_is_an_answer_and_slows_the_questions_down_no_more_than_one():
+    """The key that waits need may come at any moment: its end is seen within the same tenth of the age."""
+    for age in (0, 100, 3600):
+        assert after(*[REFUSED] * 4, age=age).delay == after(RUNNING, age=age).delay
+
+
+def test_an_operation_that_the_service_need_not_keep_any_longer_is_gone_at_the_first_404():
+    assert after(UNKNOWN, age=3 * DAY) == End("expired", error=UNKNOWN)
+    responses = Wait("1e5ee267", submitted_at=SUBMITTED, api="responses")
+    assert isinstance(after(UNKNOWN, wait=responses, age=29 * DAY), AskAgain)
+    assert after(UNKNOWN, wait=responses, age=30 * DAY) == End("expired", error=UNKNOWN)
 
 
 def test_a_success_forgets_the_troubles_and_troubles_slow_the_questions_down():
@@ -138,7 +165,7 @@ def test_a_wait_keeps_its_operation_and_its_deadline_whatever_happens(steps, las
         if isinstance(decision, End):
             assert decision.outcome in ("ended", "timeout", "expired", "refused")
             assert (decision.operation is seen) == (decision.outcome == "ended")
-            assert decision.error is (seen if isinstance(seen, RequestError) else None)
+            assert decision.error is (None if isinstance(seen, Operation) else seen)
             return
         wait, now = decision.wait, now + decision.delay
         for name in ("operation_id", "submitted_at", "deadline"):

@@ -5,94 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
 
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
-from airflow_provider.yandex_ai_studio.api.models import Api
-from airflow_provider.yandex_ai_studio.client.credentials import ApiKey, ServiceAccountKey
+from airflow_provider.yandex_ai_studio.client.credentials import ServiceAccountKey
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
 from airflow_provider.yandex_ai_studio.emulator import Emulator
-from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.waiting import poller, schedule
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait
-from support import API_KEY, FOLDER, SteppedTime
-
-CONN_ID = "shared"
-
-
-@dataclass
-class Connector:
-    """Stands for the look-up of an Airflow connection, and counts how often it happens."""
-
-    settings: Settings
-    clients: list[AsyncClient] = field(default_factory=list)
-
-    async def __call__(self) -> AsyncClient:
-        self.clients.append(AsyncClient(self.settings))
-        return self.clients[-1]
-
-
-def settings(emulator: Emulator, key: str = API_KEY, polls_per_second: float = 200.0) -> Settings:
-    return Settings(ApiKey(key), Endpoints.at(emulator.url), FOLDER, polls_per_second=polls_per_second)
+from support import FOLDER, SteppedTime
+from waits import CONN_ID, Connector, end_of, reads, settings, submit, until, waiting
 
 
 @pytest.fixture
 def connector(emulator: Emulator) -> Connector:
     return Connector(settings(emulator))
-
-
-def submit(hook: YandexAIStudioHook, number: int = 1) -> list[str]:
-    return [hook.submit_completion(hook.completion_request(prompt=f"Text {n}.")).id for n in range(number)]
-
-
-async def end_of(
-    connector: Connector,
-    operation_id: str,
-    *,
-    age: float = 5.0,
-    deadline: float | None = None,
-    api: Api = "completion",
-) -> End:
-    wait = Wait(operation_id, time.time() - age, deadline, api=api)
-    news = [news async for news in poller.watch(CONN_ID, wait, connector)]
-    assert isinstance(news[-1], End)
-    assert not any(isinstance(item, End) for item in news[:-1])
-    return news[-1]
-
-
-@asynccontextmanager
-async def waiting(
-    connector: Connector, ids: list[str], api: Api = "completion"
-) -> AsyncIterator[list[asyncio.Task[End]]]:
-    """Keep waits running inside the block."""
-    tasks = [asyncio.create_task(end_of(connector, operation_id, api=api)) for operation_id in ids]
-    await asyncio.sleep(0)
-    try:
-        yield tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def until(condition: object, seconds: float = 10.0) -> None:
-    """Wait for a condition, within bounds."""
-    assert callable(condition)
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-def reads(emulator: Emulator) -> int:
-    return int(emulator.stats()["requests"]["operations.get"])
 
 
 async def test_all_waits_share_one_look_up_and_few_connections(
@@ -180,6 +112,33 @@ async def test_a_429_slows_everyone_down_and_ends_no_wait(
         await until(lambda: reads(emulator) >= 15)
         emulator.advance(3600)
         assert {end.outcome for end in await asyncio.gather(*tasks)} == {"ended"}
+
+
+async def test_a_fresh_operation_is_not_asked_about_within_its_first_second(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    (operation_id,) = submit(hook)
+    emulator.advance(3600)
+    began = time.monotonic()
+    await end_of(connector, operation_id, age=0.0)
+    assert time.monotonic() - began >= 0.9
+    began = time.monotonic()
+    await end_of(connector, operation_id, age=1.0)
+    assert time.monotonic() - began < 0.9
+
+
+async def test_a_long_wait_says_now_and_then_that_it_goes_on(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "FIRST_REPORT", 1.0)
+    (operation_id,) = submit(hook)
+    news = []
+    async with asyncio.timeout(10):
+        async for item in poller.watch(CONN_ID, Wait(operation_id, time.time() - 5), connector):
+            news.append(item)
+            if len(news) == 2:
+                emulator.advance(3600)
+    assert [type(item) for item in news] == [poller.StillRunning, poller.StillRunning, End]
 
 
 async def test_a_slow_operation_delays_no_other(
@@ -276,31 +235,7 @@ async def test_a_wait_whose_deadline_passed_is_asked_about_once_more(
 
 
 async def test_an_operation_that_is_gone_ends_the_wait(connector: Connector) -> None:
-    assert (await end_of(connector, "d7qneverwas", age=3600)).outcome == "expired"
-
-
-async def test_a_connection_that_is_wrong_ends_the_wait_with_its_error() -> None:
-    async def broken() -> AsyncClient:
-        raise ConfigurationError("no credential")
-
-    with pytest.raises(ConfigurationError):
-        async for _ in poller.watch(CONN_ID, Wait("d7q1", time.time()), broken):
-            pass
-
-
-async def test_a_rotated_key_is_looked_up_anew(
-    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(poller, "RECONNECT_SECONDS", 0.0)
-    (operation_id,) = submit(hook)
-    async with waiting(connector, [operation_id]) as tasks:
-        await until(lambda: reads(emulator) >= 1)
-        emulator.revoke_api_key(API_KEY)
-        emulator.add_api_key("AQVNnext")
-        connector.settings = settings(emulator, "AQVNnext")
-        emulator.advance(3600)
-        assert (await tasks[0]).outcome == "ended"
-    assert len(connector.clients) == 2
+    assert (await end_of(connector, "d7qneverwas", age=4 * 86_400)).outcome == "expired"
 
 
 async def test_a_thousand_waits_over_an_expiry_cost_one_exchange(emulator: Emulator, clock: SteppedTime) -> None:

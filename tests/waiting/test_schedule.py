@@ -1,15 +1,25 @@
 """An end is seen soon, a long wait costs little, and no second holds more than the budget."""
 
+import heapq
+import itertools
+from collections import Counter, deque
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider.yandex_ai_studio.waiting import schedule
 from airflow_provider.yandex_ai_studio.waiting.schedule import (
+    CAUTION,
+    LONGEST_LOOK_UP,
+    PROBE_SECONDS,
+    QUIET,
     RECOVERY_SECONDS,
     ROUNDS,
     SLOWEST_SHARE,
+    LookUps,
     RateBudget,
+    next_report,
     patience,
 )
 
@@ -106,7 +116,7 @@ def test_requests_that_hang_leave_the_rest_of_the_budget_to_the_others():
 
 
 def test_a_question_that_hangs_is_given_up_soon_and_a_slow_service_gets_more_time():
-    assert [patience(troubles) for troubles in range(4)] == [5, 10, 20, 40]
+    assert [patience(unanswered) for unanswered in range(4)] == [5, 10, 20, 40]
     assert patience(10**6) > 3600
 
 
@@ -135,8 +145,59 @@ def test_a_429_slows_down_never_to_a_halt_and_recovers_in_full(per_second, now, 
         before = budget.rate(now)
         budget.slow_down(now)
         assert per_second * SLOWEST_SHARE * (1 - EPSILON) <= budget.rate(now) <= before
-    assert budget.rate(now + RECOVERY_SECONDS / 2) <= budget.rate(now + RECOVERY_SECONDS)
-    assert budget.rate(now + RECOVERY_SECONDS) == per_second
+    rates = [budget.rate(now + later) for later in range(int(RECOVERY_SECONDS + PROBE_SECONDS) + 1)]
+    assert rates == sorted(rates)
+    assert rates[-1] == per_second
+
+
+def test_a_rate_that_was_refused_is_come_near_soon_and_tried_again_late():
+    budget = RateBudget(40)
+    budget.slow_down(100.0)
+    assert budget.rate(100 + RECOVERY_SECONDS / 2) == pytest.approx(40 * CAUTION, rel=0.01)
+    assert budget.rate(100 + RECOVERY_SECONDS + 20) < 40
+    for now in (400.0, 401.0, 402.0, 403.0):
+        budget.slow_down(now)
+    assert budget.rate(403 + RECOVERY_SECONDS) < 12
+
+
+class Quota:
+    """A service that takes so many requests in any second, and refuses the others."""
+
+    def __init__(self, per_second):
+        self.per_second, self.taken = per_second, deque()
+
+    def takes(self, now):
+        while self.taken and self.taken[0] <= now - 1:
+            self.taken.popleft()
+        if len(self.taken) >= self.per_second:
+            return False
+        self.taken.append(now)
+        return True
+
+
+@pytest.mark.parametrize("pollers", [2, 3, 5])
+def test_pollers_that_know_nothing_of_each_other_come_to_share_a_quota(pollers):
+    """Each has 40 a second to itself and always somebody to ask about; together they have 50."""
+    quota, budgets = Quota(50), [RateBudget(40) for _ in range(pollers)]
+    events = [(0.13 * number, number) for number in range(pollers)]
+    taken, refused = Counter(), Counter()
+    while (event := heapq.heappop(events))[0] < 900:
+        now, number = event
+        delay, size = budgets[number].next_round(now)
+        heapq.heappush(events, (now + (delay if not size else 0.02) + EPSILON, number))
+        if not size:
+            continue
+        budgets[number].sent(now, size)
+        for _ in range(size):
+            within = quota.takes(now)
+            budgets[number].answered(now + 0.02)
+            if now >= 60:
+                (taken if within else refused)[number] += 1
+            if not within:
+                budgets[number].slow_down(now + 0.02)
+    assert refused.total() <= 0.007 * taken.total()
+    assert taken.total() >= 0.8 * 50 * 840
+    assert min(taken.values()) >= 0.5 * max(taken.values())
 
 
 def test_requests_that_are_refused_together_count_once():
@@ -147,6 +208,44 @@ def test_requests_that_are_refused_together_count_once():
     assert budget.rate(100.0) == 20
     budget.slow_down(101.0)
     assert budget.rate(101.0) == pytest.approx((20 + 40 / RECOVERY_SECONDS) / 2)
+
+
+def test_a_connection_that_gives_trouble_is_looked_up_at_once_and_then_the_later_the_longer_it_has_lasted():
+    look_ups, now, times = LookUps(), HOUR, []
+    look_ups.looked_up(0.0)
+    look_ups.trouble(now)
+    assert look_ups.due <= now
+    while now < 2 * HOUR:
+        look_ups.looked_up(now)
+        look_ups.trouble(now)
+        times.append(now)
+        now = look_ups.due
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] == 1
+    assert pauses[-1] == LONGEST_LOOK_UP
+    for at, pause in zip(times, pauses, strict=False):
+        assert pause <= max(1, 0.05 * (at - HOUR) + EPSILON)
+
+
+def test_a_trouble_after_a_quiet_time_is_a_new_one():
+    look_ups = LookUps()
+    look_ups.trouble(0.0)
+    look_ups.trouble(QUIET)
+    look_ups.looked_up(QUIET)
+    assert look_ups.due == QUIET + 0.05 * QUIET
+    look_ups.trouble(3 * QUIET)
+    look_ups.looked_up(3 * QUIET)
+    assert look_ups.due == 3 * QUIET + 1
+
+
+def test_a_long_wait_is_told_of_at_growing_intervals():
+    waited, told = 0.0, []
+    while waited < 20 * HOUR:
+        waited += next_report(waited)
+        told.append(waited / 60)
+    assert told[:8] == [1, 2, 4, 8, 16, 32, 64, 124]
+    assert len(told) < 30
 
 
 def test_a_slower_rate_is_what_the_queue_gets():

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.api.models import Api, Failure, Generation, Operation
+from airflow_provider.yandex_ai_studio.api.operations import KEPT
 from airflow_provider.yandex_ai_studio.exceptions import (
     AnswerRefused,
     AnswerUnreadable,
@@ -25,9 +26,6 @@ CANCELLED = (1, "cancelled")
 TOO_SHORT = ("max_output_tokens",)
 """How the Responses API says that the limit was reached before there was an answer."""
 
-KEPT = {"completion": "3 days", "responses": "30 days"}
-"""How long the service keeps a result."""
-
 
 def answer_of(operation: Operation) -> Generation:
     """
@@ -44,7 +42,7 @@ def answer_of(operation: Operation) -> Generation:
         raise OperationTimeout(
             f"Wait for it with YandexAIStudioOperationSensor(operation_id={operation.id!r}), or raise `timeout`.\n"
             f"{name} still runs after the deadline of its task.\n"
-            f"It was not cancelled: the service keeps its result for {KEPT[operation.api]}.",
+            f"It was not cancelled: the service keeps its result for {KEPT[operation.api].days} days.",
             operation_id=operation.id,
         )
     if operation.generation is None:
@@ -79,7 +77,18 @@ def expired(operation_id: str, api: Api, cause: NotFound) -> OperationExpired:
     """Return the error for an operation that the service does not know (any more)."""
     return OperationExpired(
         "Submit the request anew, unless the id is from another cloud or API: its answer is lost.\n"
-        f"The service does not know operation {operation_id}, or no longer: results are kept for {KEPT[api]}.\n{cause}",
+        f"The service does not know operation {operation_id}, or no longer: "
+        f"results are kept for {KEPT[api].days} days.\n{cause}",
+        operation_id=operation_id,
+    )
+
+
+def unseen(operation_id: str, cause: NotFound) -> OperationTimeout:
+    """Return the error for an operation that the service does not know just now, when its deadline has passed."""
+    return OperationTimeout(
+        f"Look for it with YandexAIStudioOperationSensor(operation_id={operation_id!r}), or raise `timeout`.\n"
+        f"Operation {operation_id} had no answer by the deadline, and the service did not know it at the last look.\n"
+        f"One such answer does not mean that it is gone: it was not cancelled.\n{cause}",
         operation_id=operation_id,
     )
 

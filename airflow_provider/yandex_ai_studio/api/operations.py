@@ -7,13 +7,17 @@ id gives the answer. What differs is chosen here, so that nobody above has to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from airflow_provider.yandex_ai_studio.api.call import Call
 from airflow_provider.yandex_ai_studio.api.completion import cancel_operation, get_operation
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
 from airflow_provider.yandex_ai_studio.api.responses import cancel_response, get_response
+
+KEPT: Mapping[Api, timedelta] = {"completion": timedelta(days=3), "responses": timedelta(days=30)}
+"""How long the service keeps a result."""
 
 
 def read(endpoints: Endpoints, api: Api, operation_id: str) -> Call[Operation]:

@@ -48,6 +48,11 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it can't be asked with any more."""
+        return self._session.closed
+
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()

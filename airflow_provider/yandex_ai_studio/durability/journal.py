@@ -17,8 +17,8 @@ from enum import Enum
 from typing import Any, Protocol
 
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
-from airflow_provider.yandex_ai_studio.exceptions import NotFound, RateLimited, RequestError, ServiceUnavailable
-from airflow_provider.yandex_ai_studio.waiting.decision import NOT_FOUND_GRACE
+from airflow_provider.yandex_ai_studio.exceptions import NotFound, RequestError
+from airflow_provider.yandex_ai_studio.waiting.decision import is_past_retention
 
 KEY = "yandex_ai_studio_operation"
 
@@ -73,12 +73,11 @@ def first_step(record: Record | None, fingerprint: str) -> Step:
     return Step.LOOK if record.fingerprint == fingerprint else Step.REPLACE
 
 
-def fate_of(seen: Operation | RequestError, *, age: float) -> Fate:
+def fate_of(seen: Operation | RequestError, *, api: Api, age: float) -> Fate:
     """
-    Decide what becomes of a known operation.
+    Decide what becomes of a known operation. One look that fails decides nothing: the wait has the patience for it.
 
     :param age: Seconds since it was submitted.
-    :raises RequestError: The service does not answer this account about it; nothing follows from that.
     """
     match seen:
         case Operation(error=error) if error is not None:
@@ -89,12 +88,10 @@ def fate_of(seen: Operation | RequestError, *, age: float) -> Fate:
             return Fate.SUBMIT_ANEW
         case Operation():
             return Fate.TAKE
-        case NotFound():
-            return Fate.WAIT if age < NOT_FOUND_GRACE else Fate.SUBMIT_ANEW
-        case RateLimited() | ServiceUnavailable():
-            return Fate.WAIT
+        case NotFound() if is_past_retention(api, age):
+            return Fate.SUBMIT_ANEW
         case _:
-            raise seen
+            return Fate.WAIT
 
 
 class Store(Protocol):

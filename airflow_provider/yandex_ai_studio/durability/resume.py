@@ -8,23 +8,31 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider.yandex_ai_studio.answers.outcome import expired
+from airflow_provider.yandex_ai_studio.answers.outcome import expired, unseen
+from airflow_provider.yandex_ai_studio.api.models import Operation
 from airflow_provider.yandex_ai_studio.exceptions import (
     NotFound,
     RateLimited,
+    RequestError,
     ServiceUnavailable,
     TriggerEventError,
 )
-from airflow_provider.yandex_ai_studio.waiting.decision import NOT_FOUND_GRACE, Outcome, Wait
+from airflow_provider.yandex_ai_studio.waiting.decision import Outcome, Wait, is_late, is_past_retention
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
-    from airflow_provider.yandex_ai_studio.api.models import Operation
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 
 DEFERRAL_MARGIN = timedelta(minutes=15)
 """How long Airflow's own timeout of a deferral leaves the trigger to say first that the deadline passed."""
+
+
+LEAST_MARGIN = 60.0
+"""The same in seconds, where Airflow's limit leaves no room after the task's own timeout; a tenth of a short limit."""
+
+LAST_PAUSES = (2.0, 5.0, 10.0)
+"""Seconds between the last looks at an operation, while the service refuses."""
 
 
 @dataclass(frozen=True)
@@ -71,32 +79,63 @@ def last_look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operatio
     """
     Read an operation whose wait is over: the last word is the service's, whatever ended the wait.
 
-    :return: The operation, ended or past its deadline; None where it is worth to go on waiting.
+    :return: The operation, ended or past its deadline; None where the wait is to go on, without a worker.
     :raises OperationExpired: The service does not know it (any more).
+    :raises OperationTimeout: The deadline has passed, and the service does not know it just now.
     :raises RequestError: The service refuses, or is out of order and the deadline has passed.
     """
-    wait, now = wakeup.wait, hook.clock()
+    wait, seen = wakeup.wait, _look(hook, wakeup, log)
+    now = hook.clock()
+    late = is_late(wait, now) or (wait.deadline is None and wakeup.outcome == "timeout")
+    match seen:
+        case Operation() if seen.done or seen.error or late:
+            return seen
+        case Operation():
+            log.info("Operation %s still runs: the wait goes on.", seen.id)
+        case NotFound() if wakeup.outcome == "expired" or is_past_retention(wait.api, now - wait.submitted_at):
+            raise expired(wait.operation_id, wait.api, seen) from seen
+        case NotFound() if late:
+            raise unseen(wait.operation_id, seen) from seen
+        case NotFound() | RateLimited() | ServiceUnavailable() if not late:
+            log.warning("%s The wait goes on.", seen)
+        case _:
+            raise seen
+    return None
+
+
+def _look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | RequestError:
+    """Read an operation: a refusal only counts when it is repeated, unless it is what ended the wait."""
+    wait = wakeup.wait
+    for pause in () if wakeup.outcome in ("expired", "refused") else LAST_PAUSES:
+        try:
+            return hook.get_operation(wait.operation_id, wait.api)
+        except (RateLimited, ServiceUnavailable) as error:
+            return error
+        except RequestError as error:
+            log.warning("%s Asking again in %.0f s.", error, pause)
+            hook.pause(pause, after=error)
     try:
-        operation = hook.get_operation(wait.operation_id, wait.api)
-    except NotFound as error:
-        if now - wait.submitted_at >= NOT_FOUND_GRACE:
-            raise expired(wait.operation_id, wait.api, error) from error
-        return None
-    except (RateLimited, ServiceUnavailable) as error:
-        if wait.deadline is not None and now >= wait.deadline:
-            raise
-        log.warning("%s The wait goes on.", error)
-        return None
-    if operation.done or operation.error or wakeup.outcome != "refused":
-        return operation
-    log.warning("The triggerer can't ask about operation %s: its log says why. Waiting on this worker.", operation.id)
-    return hook.wait_for_operation(wait).operation or hook.get_operation(wait.operation_id, wait.api)
+        return hook.get_operation(wait.operation_id, wait.api)
+    except RequestError as error:
+        return error
 
 
 def deferral_timeout(wait: Wait, now: float) -> timedelta:
     """Return Airflow's own timeout of a deferral: it comes after the trigger's deadline."""
     left = 0.0 if wait.deadline is None else max(0.0, wait.deadline - now)
     return timedelta(seconds=left) + DEFERRAL_MARGIN
+
+
+def margin_before(limit: timedelta, timeout: float) -> float:
+    """
+    Return the seconds by which a trigger stops before Airflow's own limit.
+
+    Where the limit leaves room after the timeout, that room; else little enough not to eat the wait.
+
+    :param timeout: Seconds that the task is to wait.
+    """
+    seconds = limit.total_seconds()
+    return max(seconds - timeout, min(LEAST_MARGIN, seconds / 10))
 
 
 def may_end_in_triggerer(task: BaseOperator) -> bool:

@@ -105,7 +105,7 @@ class Submission:
         """
         Return the operation of this request: a known one, or a new one.
 
-        :raises RequestError: The service refused the submission, or does not answer about the known operation.
+        :raises RequestError: The service refused the submission.
         :raises SubmissionUnknown: The fate of a submission is unknown, and ``fail`` was asked for.
         """
         if not self._journal.lasting:
@@ -134,7 +134,7 @@ class Submission:
             seen = self._hook.get_operation(str(record.operation_id), record.api, repeat=False)
         except RequestError as error:
             seen = error
-        fate = fate_of(seen, age=self._hook.clock() - record.submitted_at)
+        fate = fate_of(seen, api=record.api, age=self._hook.clock() - record.submitted_at)
         self._log.info("Operation %s: %s", record.operation_id, fate.value)
         if fate is Fate.SUBMIT_ANEW:
             return None

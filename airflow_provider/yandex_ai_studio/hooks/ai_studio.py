@@ -72,6 +72,9 @@ class YandexAIStudioHook(BaseHook):
 
         :raises ConfigurationError: It names the field that is wrong.
         """
+        return self._looked_up()
+
+    def _looked_up(self) -> Settings:
         connection = self.get_connection(self.conn_id)
         return _settings(connection, connection.extra_dejson)
 
@@ -228,15 +231,24 @@ class YandexAIStudioHook(BaseHook):
                 return decision
             if isinstance(seen, RequestError):
                 self.log.warning("%s Asking again in %.0f s.", seen, decision.delay)
-            if isinstance(seen, AuthenticationError):
-                self._forget_connection()
-            self.sleep(decision.delay)
+            self.pause(decision.delay, after=seen)
             wait = decision.wait
 
-    def _forget_connection(self) -> None:
-        """Have the connection looked up anew: keys rotate."""
+    def pause(self, seconds: float, *, after: Operation | RequestError) -> None:
+        """Wait before a question is repeated. After a refused credential, look the connection up anew: keys rotate."""
+        if isinstance(after, AuthenticationError):
+            self._renew_connection()
+        self.sleep(seconds)
+
+    def _renew_connection(self) -> None:
+        try:
+            settings = self._looked_up()
+        except Exception as error:  # a secrets backend that hiccups ends no wait: the next refusal looks again
+            self.log.warning("The connection can't be looked up anew for now: %s", error)
+            return
         self.get_conn().close()
-        del self._client, self.settings
+        del self._client
+        self.settings = settings
 
     def count_tokens(self, request: CompletionRequest) -> int:
         """Count the input tokens of a request as its model sees them. Free of charge."""

@@ -13,29 +13,30 @@ from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider.yandex_ai_studio.answers.delivery import deliver
 from airflow_provider.yandex_ai_studio.answers.outcome import answer_of, expired
+from airflow_provider.yandex_ai_studio.api.models import Operation
 from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
     Wakeup,
     deferral_timeout,
     last_look,
+    margin_before,
     may_end_in_triggerer,
 )
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
     NotFound,
     OperationTimeout,
-    RateLimited,
-    ServiceUnavailable,
+    RequestError,
     YandexAIStudioError,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.sensors.start import template_for_the_triggerer
-from airflow_provider.yandex_ai_studio.waiting.decision import NOT_FOUND_GRACE, Wait
+from airflow_provider.yandex_ai_studio.waiting.decision import AskAgain, Wait, decide
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider.yandex_ai_studio.api.models import Api, Operation
+    from airflow_provider.yandex_ai_studio.api.models import Api
 
 TRIGGER = "airflow_provider.yandex_ai_studio.triggers.operation.YandexAIStudioOperationTrigger"
 
@@ -87,12 +88,14 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         self.api = api
         self.deferrable = deferrable
         self.end_from_trigger = end_from_trigger
+        self._wait: Wait | None = None
         if start_from_trigger:
             self._start_from_trigger()
 
     def _start_from_trigger(self) -> None:
         from airflow.triggers.base import StartTriggerArgs
 
+        longest = timedelta(seconds=self.timeout) + DEFERRAL_MARGIN
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls=TRIGGER,
             trigger_kwargs={
@@ -100,9 +103,10 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
                 "conn_id": self.conn_id,
                 "api": self.api,
                 "end_from_trigger": self._ends_in_triggerer(),
+                "margin": margin_before(min(longest, self.execution_timeout or longest), self.timeout),
             },
             next_method="execute_complete",
-            timeout=timedelta(seconds=self.timeout) + DEFERRAL_MARGIN,
+            timeout=longest,
         )
         self.start_from_trigger = True
 
@@ -123,9 +127,12 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             return self._execute_deferrable(context)
 
     def _execute_deferrable(self, context: Context) -> str:
-        operation = self._look(context)
+        seen = self._look()
+        operation = seen if isinstance(seen, Operation) else None
         if operation and (operation.done or operation.error):
             return self._text(context, operation)
+        if isinstance(seen, RequestError):
+            self.log.warning("%s The wait goes on.", seen)
         now = self.hook.clock()
         created_at = operation.created_at if operation else None
         submitted_at = created_at.timestamp() if created_at else now
@@ -134,20 +141,27 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once, from a worker."""
-        operation = self._look(context)
-        if operation is None or not (operation.done or operation.error):
+        seen, now = self._look(), self.hook.clock()
+        wait = self._wait or Wait(self.operation_id, now, api=self.api)
+        decision = decide(wait, seen, now=now, random=1.0)
+        if isinstance(decision, AskAgain):
+            self._wait = decision.wait
+            if isinstance(seen, RequestError):
+                self.log.warning("%s The wait goes on.", seen)
             return False
-        return PokeReturnValue(is_done=True, xcom_value=self._text(context, operation))
+        if isinstance(seen, Operation):
+            return PokeReturnValue(is_done=True, xcom_value=self._text(context, seen))
+        raise expired(self.operation_id, self.api, seen) if isinstance(seen, NotFound) else seen
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Take the answer, once the trigger has said that the operation ended."""
         with self._softened():
             wakeup = Wakeup.of(event)
             _check(wakeup.wait.operation_id)
-            operation = last_look(self.hook, wakeup, self.log)
-            if operation is None:
-                self._defer(wakeup.wait)
             try:
+                operation = last_look(self.hook, wakeup, self.log)
+                if operation is None:
+                    self._defer(wakeup.wait)
                 return self._text(context, operation)
             except OperationTimeout as error:
                 raise AirflowSensorTimeout(str(error)) from error
@@ -168,19 +182,12 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             self.log.warning("%s", error)
             raise AirflowSkipException(f"Skipping, because of soft_fail or never_fail: {error}") from error
 
-    def _look(self, context: Context) -> Operation | None:
-        """Read the operation; None when the service gives no answer for now, or may not show it yet."""
+    def _look(self) -> Operation | RequestError:
+        """Read the operation. One look that fails decides nothing."""
         try:
             return self.hook.get_operation(self.operation_id, self.api, repeat=False)
-        except NotFound as error:
-            started = context["ti"].start_date
-            if started and self.hook.clock() - started.timestamp() < NOT_FOUND_GRACE:
-                self.log.warning("%s It may be too fresh to be seen: the wait goes on.", error)
-                return None
-            raise expired(self.operation_id, self.api, error) from error
-        except (RateLimited, ServiceUnavailable) as error:
-            self.log.warning("%s The wait goes on.", error)
-            return None
+        except RequestError as error:
+            return error
 
     def _defer(self, wait: Wait) -> NoReturn:
         from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger

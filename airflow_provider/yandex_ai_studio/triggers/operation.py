@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk.execution_time.xcom import XCom
@@ -35,12 +35,22 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         start of a worker. Everything else always resumes on the worker.
     :param cancel_on_kill: Cancel the operation when the task is taken from the trigger for good.
     :param api: The API that the operation belongs to.
+    :param margin: Without a ``deadline``, how many seconds before Airflow's own timeout to stop.
     """
 
     resume_after = 5.0
     """Seconds that a task stays deferred at least, if it is to resume on a worker."""
 
-    fields = ("operation_id", "conn_id", "submitted_at", "deadline", "end_from_trigger", "cancel_on_kill", "api")
+    fields = (
+        "operation_id",
+        "conn_id",
+        "submitted_at",
+        "deadline",
+        "end_from_trigger",
+        "cancel_on_kill",
+        "api",
+        "margin",
+    )
 
     def __init__(
         self,
@@ -51,6 +61,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         end_from_trigger: bool = False,
         cancel_on_kill: bool = False,
         api: Api = "completion",
+        margin: float = DEFERRAL_MARGIN.total_seconds(),
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow leaves it untyped
@@ -61,6 +72,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         self.end_from_trigger = end_from_trigger
         self.cancel_on_kill = cancel_on_kill
         self.api = api
+        self.margin = margin
         self.timeout_after: datetime | None = None  # the triggerer sets it
         if unknown:
             self.log.warning("Ignoring fields of another release: %s", ", ".join(sorted(unknown)))
@@ -74,6 +86,8 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         """Wait, and yield one event."""
         started = time.time()
         wait = Wait(self.operation_id, self.submitted_at or started, self._deadline(), api=self.api)
+        until = "it ends" if wait.deadline is None else f"{_utc(wait.deadline)} at the latest"
+        self.log.info("Waiting for operation %s until %s", self.operation_id, until)
         try:
             end = await self._end(wait)
         except Exception as error:
@@ -126,7 +140,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         """Return when to stop; where the task started here, it follows from the time that Airflow allows."""
         if self.deadline is not None or self.timeout_after is None:
             return self.deadline
-        return float((self.timeout_after - DEFERRAL_MARGIN).timestamp())
+        return float(self.timeout_after.timestamp() - self.margin)
 
     async def _end(self, wait: Wait) -> End:
         from airflow_provider.yandex_ai_studio.waiting import (
@@ -136,10 +150,13 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         connect = YandexAIStudioHook(self.conn_id).get_async_conn
         async for news in poller.watch(self.conn_id, wait, connect):
             match news:
-                case poller.Trouble(error, times, next_in):
-                    self.log.warning("%s Asked %s times; the wait goes on, next in %.0f s.", error, times, next_in)
+                case poller.Trouble(error, times):
+                    self.log.warning("%s Failed %s times in a row; the wait goes on.", error, times)
                 case poller.Recovered(times):
                     self.log.info("The service answers again, after %s questions that failed.", times)
+                case poller.StillRunning():
+                    age = timedelta(seconds=int(time.time() - wait.submitted_at))
+                    self.log.info("Operation %s still runs, %s after its submission", self.operation_id, age)
                 case End():
                     end = news
         return end
@@ -147,6 +164,10 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
 
 def _event(wait: Wait, outcome: Outcome) -> TriggerEvent:
     return TriggerEvent(Wakeup(wait, outcome).event())  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 async def _push(ti: Any, answer: Generation) -> None:

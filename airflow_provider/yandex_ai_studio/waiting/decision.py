@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
+from airflow_provider.yandex_ai_studio.api.operations import KEPT
 from airflow_provider.yandex_ai_studio.exceptions import (
-    AuthenticationError,
+    ConfigurationError,
     NotFound,
     RateLimited,
     RequestError,
@@ -19,11 +20,9 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 )
 from airflow_provider.yandex_ai_studio.waiting import schedule
 
-NOT_FOUND_GRACE = 60.0
-"""Seconds in which a fresh operation may be unknown to the service's reading side."""
-
-REFUSALS = 8
-"""How many 401 in a row end a wait. With the delays between them, that gives a rotated key some minutes."""
+REFUSALS = 5
+REFUSAL_SECONDS = 300.0
+"""So many refusals of one kind in a row, over so many seconds, end a wait: fewer may be a gateway's, or a late key."""
 
 Outcome = Literal["ended", "timeout", "expired", "refused"]
 
@@ -36,7 +35,9 @@ class Wait:
     :param submitted_at: When the operation was submitted, in seconds since the epoch.
     :param deadline: When to stop waiting, in seconds since the epoch; None for never.
     :param troubles: How many questions in a row failed.
-    :param refusals: How many of them, in a row, with a 401.
+    :param refusals: How many of them, up to the last, met the same refusal.
+    :param refusal: Its kind.
+    :param refused_since: When it came first, in seconds since the epoch.
     """
 
     operation_id: str
@@ -44,6 +45,8 @@ class Wait:
     deadline: float | None = None
     troubles: int = 0
     refusals: int = 0
+    refusal: str = ""
+    refused_since: float = 0.0
     api: Api = "completion"
 
 
@@ -62,17 +65,19 @@ class End:
 
     :param outcome: ``ended``: the operation has an answer or an error. ``timeout``: the deadline passed.
         ``expired``: the service does not know the operation (any more). ``refused``: the service does not
-        answer this account about it.
+        answer this account about it, or the connection is wrong.
     :param operation: What was last seen of it, for ``ended``.
-    :param error: What the service said instead, where it did.
+    :param error: What came instead, where something did.
     """
 
     outcome: Outcome
     operation: Operation | None = None
-    error: RequestError | None = None
+    error: RequestError | ConfigurationError | None = None
 
 
-def decide(wait: Wait, seen: Operation | RequestError, *, now: float, random: float) -> AskAgain | End:
+def decide(
+    wait: Wait, seen: Operation | RequestError | ConfigurationError, *, now: float, random: float
+) -> AskAgain | End:
     """
     Decide what follows an answer.
 
@@ -83,28 +88,46 @@ def decide(wait: Wait, seen: Operation | RequestError, *, now: float, random: fl
     if isinstance(seen, Operation):
         if seen.done or seen.error:
             return End("ended", operation=seen)
-        wait = replace(wait, troubles=0, refusals=0)
-        delay = schedule.next_delay(now - wait.submitted_at, random=random)
+        wait = replace(wait, troubles=0, refusals=0, refusal="", refused_since=0.0)
+        error = None
     else:
-        refusals = wait.refusals + 1 if isinstance(seen, AuthenticationError) else 0
-        wait = replace(wait, troubles=wait.troubles + 1, refusals=refusals)
-        if end := _end_of_trouble(wait, seen, now):
-            return end
-        delay = schedule.trouble_delay(wait.troubles, random=random)
+        error = seen
+        wait = _after(wait, error, now)
+        final = wait.refusals >= REFUSALS and now - wait.refused_since >= REFUSAL_SECONDS
+        if isinstance(error, NotFound) and (final or is_past_retention(wait.api, now - wait.submitted_at)):
+            return End("expired", error=error)
+        if final:
+            return End("refused", error=error)
+    delay = (
+        schedule.trouble_delay(wait.troubles, random=random)
+        if error and not wait.refusals
+        else schedule.next_delay(now - wait.submitted_at, random=random)  # a refusal is an answer
+    )
     if wait.deadline is None:
         return AskAgain(wait, delay)
-    if now >= wait.deadline:
-        return End("timeout", error=seen if isinstance(seen, RequestError) else None)
+    if is_late(wait, now):
+        return End("timeout", error=error)
     return AskAgain(wait, min(delay, wait.deadline - now))
 
 
-def _end_of_trouble(wait: Wait, error: RequestError, now: float) -> End | None:
-    match error:
-        case RateLimited() | ServiceUnavailable():
-            return None
-        case AuthenticationError():
-            return End("refused", error=error) if wait.refusals >= REFUSALS else None
-        case NotFound():
-            return End("expired", error=error) if now - wait.submitted_at >= NOT_FOUND_GRACE else None
-        case _:
-            return End("refused", error=error)
+def is_past_retention(api: Api, age: float) -> bool:
+    """
+    Tell whether a 404 about an operation is no wonder: the service keeps no result for so long.
+
+    :param age: Seconds since it was submitted.
+    """
+    return age >= KEPT[api].total_seconds()
+
+
+def is_late(wait: Wait, now: float) -> bool:
+    """Tell whether the deadline of a wait has passed."""
+    return wait.deadline is not None and now >= wait.deadline
+
+
+def _after(wait: Wait, error: RequestError | ConfigurationError, now: float) -> Wait:
+    """Count an error. An outage is no refusal: those before it count no more."""
+    wait = replace(wait, troubles=wait.troubles + 1)
+    kind = "" if isinstance(error, RateLimited | ServiceUnavailable) else type(error).__name__
+    if kind and kind == wait.refusal:
+        return replace(wait, refusals=wait.refusals + 1)
+    return replace(wait, refusals=1 if kind else 0, refusal=kind, refused_since=now if kind else 0.0)

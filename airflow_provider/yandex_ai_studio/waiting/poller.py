@@ -12,7 +12,7 @@ import contextvars
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -23,28 +23,33 @@ from airflow_provider.yandex_ai_studio.client import sending
 from airflow_provider.yandex_ai_studio.client.triggerer import CONNECTIONS, AsyncClient
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
+    ConfigurationError,
     RateLimited,
     RequestError,
 )
 from airflow_provider.yandex_ai_studio.waiting import schedule
-from airflow_provider.yandex_ai_studio.waiting.decision import AskAgain, End, Wait, decide
+from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait, decide
+from airflow_provider.yandex_ai_studio.waiting.link import Connect, Link
 from airflow_provider.yandex_ai_studio.waiting.turns import Lane, Turns
 
 log = logging.getLogger(__name__)
 
-RECONNECT_SECONDS = 10.0
-"""The least time between two look-ups of the Airflow connection after a 401."""
+LAST_QUESTION = 5.0
+"""Seconds that a wait has for one question, when it begins at its deadline or after it."""
 
-Connect = Callable[[], Awaitable[AsyncClient]]
+Seen = Operation | RequestError | ConfigurationError
+
+
+class PollerStopped(Exception):
+    """The poller came to its end before the wait did."""
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """The service did not answer well, and the wait goes on. Sent at the 1st, 2nd, 4th, 8th … time in a row."""
+    """There was no good answer, and the wait goes on. Sent at the 1st, 2nd, 4th, 8th … time in a row."""
 
-    error: RequestError
+    error: RequestError | ConfigurationError
     times: int
-    next_in: float
 
 
 @dataclass(frozen=True)
@@ -54,19 +59,31 @@ class Recovered:
     times: int
 
 
-News = Trouble | Recovered | End | BaseException
+@dataclass(frozen=True)
+class StillRunning:
+    """The operation was seen running. Sent after a minute, and then each time that the wait has doubled."""
+
+
+News = Trouble | Recovered | StillRunning | End
 
 
 @dataclass(eq=False)
 class _Entry:
+    """
+    :param unanswered: How many questions in a row got no answer.
+    :param report_at: When to say again that the operation runs, in seconds since the epoch.
+    """
+
     wait: Wait
-    news: asyncio.Queue[News] = field(default_factory=asyncio.Queue)
+    began_at: float
+    report_at: float
+    news: asyncio.Queue[News | Exception] = field(default_factory=asyncio.Queue)
     listening: bool = True
-    unanswered: bool = False
+    unanswered: int = 0
 
     @property
     def lane(self) -> Lane:
-        return Lane(self.wait.api, self.unanswered)
+        return Lane(self.wait.api, self.unanswered > 0)
 
 
 class OperationPoller:
@@ -77,9 +94,7 @@ class OperationPoller:
     """
 
     def __init__(self, connect: Connect) -> None:
-        self._connect = connect
-        self._client: AsyncClient | None = None
-        self._connected_at = float("-inf")
+        self._link = Link(connect)
         self._budget: schedule.RateBudget | None = None
         self._turns = Turns[_Entry](CONNECTIONS, wanted=lambda entry: entry.listening)
         self._entries: set[_Entry] = set()
@@ -93,33 +108,43 @@ class OperationPoller:
         """Whether nobody waits any more."""
         return not self._entries
 
-    async def watch(self, wait: Wait) -> AsyncIterator[Trouble | Recovered | End]:
+    async def watch(self, wait: Wait) -> AsyncIterator[News]:
         """
         Wait for an operation.
 
         :return: What happens meanwhile; the last item is the :class:`~...waiting.End`.
+        :raises PollerStopped: Something that nobody foresaw put an end to the poller.
         """
-        entry = _Entry(wait)
+        now = time.time()
+        entry = _Entry(wait, now, now + schedule.FIRST_REPORT)
         self._entries.add(entry)
-        self._ask_later(entry, schedule.first_delay(time.time() - wait.submitted_at))
+        self._ask_later(entry, schedule.first_delay(now - wait.submitted_at))
+        alarm = None if wait.deadline is None else self._alarm(entry, max(wait.deadline - now, LAST_QUESTION))
         if self._runner is None:
             # A context of its own: else all it logs would land in the log of the task that came first.
             self._runner = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
         try:
             while True:
                 news = await entry.news.get()
-                if isinstance(news, BaseException):
+                if isinstance(news, Exception):
                     raise news
                 yield news
                 if isinstance(news, End):
                     return
         finally:
+            if alarm is not None:
+                alarm.cancel()
             entry.listening = False
             self._entries.discard(entry)
-            self._wake.set()
             if self.idle:
-                self.closing = True  # from here on nobody may join: the runner is on its way out
+                if not self.closing:
+                    self.closing = True  # from here on nobody may join: the runner is on its way out
+                    self._runner.cancel()
                 await asyncio.wait({self._runner})
+
+    def _alarm(self, entry: _Entry, delay: float) -> asyncio.TimerHandle:
+        """End a wait at its deadline, whatever is under way: a worker looks once more."""
+        return asyncio.get_running_loop().call_later(delay, entry.news.put_nowait, End("timeout"))
 
     def _ask_later(self, entry: _Entry, delay: float) -> None:
         self._turns.put(entry, entry.lane, asyncio.get_running_loop().time() + delay)
@@ -127,43 +152,44 @@ class OperationPoller:
 
     async def _run(self) -> None:
         try:
-            while await self._somebody_is_due():
-                client = await self._connected()
-                if client is None or self._budget is None:
+            while True:
+                await self._somebody_is_due()
+                if (client := await self._connected()) is None:
                     continue
+                assert self._budget is not None
                 size = await self._round(self._budget)
                 now = asyncio.get_running_loop().time()
                 if batch := self._turns.take(now, size):
                     self._budget.sent(now, len(batch))
                 for entry in batch:
+                    self._link.lend(client)
                     task = asyncio.create_task(self._ask(client, self._budget, entry))
                     self._asking.add(task)
                     task.add_done_callback(self._asking.discard)
-        except Exception as error:
-            for entry in self._entries:
-                entry.news.put_nowait(error)
-            raise
+        except Exception:
+            log.exception("The poller stops. Its waits begin anew.")
         finally:
+            self.closing = True
+            for entry in self._entries:
+                entry.news.put_nowait(PollerStopped("The poller of this triggerer stopped before the wait ended."))
             for task in self._asking:
                 task.cancel()
             await asyncio.gather(*self._asking, return_exceptions=True)
-            if self._client is not None:
-                await self._client.close()
+            await self._link.close()
 
-    async def _somebody_is_due(self) -> bool:
-        """Wait until it is somebody's turn; False when nobody waits any more."""
+    async def _somebody_is_due(self) -> None:
+        """Wait until it is somebody's turn, and there may be a client."""
         loop = asyncio.get_running_loop()
-        while not self.idle:
+        while True:
             self._wake.clear()
-            due = self._turns.next_due()
+            due = max(self._turns.next_due(), self._link.ready_at)
             if due <= loop.time():
-                return True
+                return
             alarm = loop.call_at(due, self._wake.set)
             try:
                 await self._wake.wait()
             finally:
                 alarm.cancel()
-        return False
 
     async def _round(self, budget: schedule.RateBudget) -> int:
         """Wait for the next round, and return how many requests it may hold."""
@@ -174,89 +200,91 @@ class OperationPoller:
             await asyncio.sleep(delay)
 
     async def _connected(self) -> AsyncClient | None:
-        """Return the client; where there can be none, tell the wait whose turn it is."""
-        now = asyncio.get_running_loop().time()
-        if self._client is None:
-            try:
-                self._client = await self._connect()
-            except Exception as error:
-                for entry in self._turns.take(now, 1):
-                    self._turns.give_back(entry.lane)
-                    entry.news.put_nowait(error)
-                return None
-            self._connected_at = now
-            rate = self._client.settings.polls_per_second
-            self._budget = self._budget or schedule.RateBudget(rate)
+        """Return the client. Where there can be none, nobody's question is answered: that counts for all."""
+        try:
+            client = await self._link.open()
+        except (RequestError, ConfigurationError) as error:
+            for entry in self._entries:
+                self._settle(entry, error)
+            return None
+        if self._budget is None:
+            rate = client.settings.polls_per_second
+            self._budget = schedule.RateBudget(rate)
             self._turns.places = min(CONNECTIONS, max(1, int(rate) // 2))  # the other half is for the other endpoint
-        return self._client
+        return client
 
     async def _ask(self, client: AsyncClient, budget: schedule.RateBudget, entry: _Entry) -> None:
         lane = entry.lane
         try:
             seen = await self._question(client, entry)
-        except Exception as error:
-            entry.news.put_nowait(error)
-            return
         finally:
             budget.answered(asyncio.get_running_loop().time())
             self._turns.give_back(lane)
+            self._link.give_back(client)
             self._wake.set()
-        entry.unanswered = isinstance(seen, RequestError) and seen.status is None
-        troubles = entry.wait.troubles
-        decision = decide(entry.wait, seen, now=time.time(), random=random.random())
-        if isinstance(decision, End):
-            entry.news.put_nowait(decision)
-            return
-        if news := _worth_telling(troubles, seen, decision):
-            entry.news.put_nowait(news)
-        entry.wait = decision.wait
-        self._ask_later(entry, decision.delay)
+        if isinstance(seen, RateLimited):
+            now = asyncio.get_running_loop().time()
+            budget.slow_down(now)
+            log.warning("%s Asking %.1f times a second for now.", seen, budget.rate(now))
+        unanswered = isinstance(seen, RequestError) and seen.status is None
+        entry.unanswered = entry.unanswered + 1 if unanswered else 0
+        if (delay := self._settle(entry, seen)) is not None:
+            self._ask_later(entry, delay)
 
-    async def _question(self, client: AsyncClient, entry: _Entry) -> Operation | RequestError:
+    async def _question(self, client: AsyncClient, entry: _Entry) -> Seen:
         call = operations.read(client.settings.endpoints, entry.wait.api, entry.wait.operation_id)
         try:
-            async with asyncio.timeout(schedule.patience(entry.wait.troubles)):
+            async with asyncio.timeout(schedule.patience(entry.unanswered)):
                 return await client.send(call)
         except TimeoutError:
             return no_answer(call, sending.NO_ANSWER_IN_TIME, arrived=True)
-        except RequestError as error:
-            await self._adapt(client, error)
+        except (RequestError, ConfigurationError) as error:
+            if client.closed or isinstance(error, AuthenticationError | ConfigurationError):
+                self._link.doubt(client, error)
             return error
+        except (Exception, asyncio.CancelledError) as error:
+            # A client that is closed cancels what is under way. Only a task that was told to end has to.
+            if isinstance(error, asyncio.CancelledError) and _is_told_to_end():
+                raise
+            seen = no_answer(call, f"the question broke off ({type(error).__name__}: {error})", arrived=True)
+            self._link.doubt(client, seen)
+            return seen
 
-    async def _adapt(self, client: AsyncClient, error: RequestError) -> None:
-        now = asyncio.get_running_loop().time()
-        if isinstance(error, RateLimited) and self._budget is not None:
-            self._budget.slow_down(now)
-            log.warning("%s Asking %.1f times a second for now.", error, self._budget.rate(now))
-        if (
-            isinstance(error, AuthenticationError)
-            and client is self._client
-            and now - self._connected_at > RECONNECT_SECONDS
-        ):
-            # Keys rotate: the connection may hold another one by now.
-            log.warning("%s Looking the Airflow connection up anew.", error)
-            self._client = None
-            await client.close()
+    def _settle(self, entry: _Entry, seen: Seen) -> float | None:
+        """Note what came of a question, and tell what is news. Return when to ask again, unless the wait is over."""
+        now, troubles = time.time(), entry.wait.troubles
+        decision = decide(entry.wait, seen, now=now, random=random.random())
+        if isinstance(decision, End):
+            entry.news.put_nowait(decision)
+            return None
+        entry.wait = decision.wait
+        times = decision.wait.troubles
+        if not isinstance(seen, Operation):
+            if times & (times - 1) == 0:
+                entry.news.put_nowait(Trouble(seen, times))
+        elif troubles:
+            entry.news.put_nowait(Recovered(troubles))
+        elif now >= entry.report_at:
+            entry.report_at = now + schedule.next_report(now - entry.began_at)
+            entry.news.put_nowait(StillRunning())
+        return decision.delay
 
 
-def _worth_telling(troubles: int, seen: Operation | RequestError, decision: AskAgain) -> Trouble | Recovered | None:
-    if isinstance(seen, Operation):
-        return Recovered(troubles) if troubles else None
-    times = decision.wait.troubles
-    if times & (times - 1) == 0:
-        return Trouble(seen, times, decision.delay)
-    return None
+def _is_told_to_end() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, OperationPoller]] = WeakKeyDictionary()
 
 
-async def watch(conn_id: str, wait: Wait, connect: Connect) -> AsyncIterator[Trouble | Recovered | End]:
+async def watch(conn_id: str, wait: Wait, connect: Connect) -> AsyncIterator[News]:
     """
     Wait for an operation, together with all other waits of this event loop on the same connection.
 
     :param conn_id: The Airflow connection.
-    :param connect: Looks it up; called once for all.
+    :param connect: Looks it up; called once for all, and again when it gives trouble.
+    :raises PollerStopped: As :meth:`OperationPoller.watch` does.
     """
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     poller = pollers.get(conn_id)

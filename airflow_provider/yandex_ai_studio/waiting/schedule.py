@@ -25,7 +25,26 @@ SLOWEST_SHARE = 1 / 32
 """The share of the budget that is left after many answers with 429."""
 
 RECOVERY_SECONDS = 20.0
-"""Seconds without a 429 in which a budget that was cut recovers in full."""
+"""Seconds in which a rate that was cut would regain the whole budget. It stops short of where it was refused."""
+
+CAUTION = 0.9
+"""Where it stops: at this share of the rate that was refused. The quota is a cloud's, and others use it too."""
+
+PROBE_SECONDS = 120.0
+"""Seconds in which, from there, a rate would regain the whole budget: slowly at first, then faster."""
+
+FIRST_REPORT = 60.0
+LONGEST_SILENCE = 3600.0
+"""Seconds until the log of a task hears of a wait that goes on, for the first time and at the latest."""
+
+LOOK_UP_SHARE = 0.05
+"""The time between two look-ups of a connection that gives trouble, as a share of the time that it has done so."""
+
+SHORTEST_LOOK_UP, LONGEST_LOOK_UP = 1.0, 30.0
+"""Seconds between two look-ups."""
+
+QUIET = 120.0
+"""Seconds without trouble after which the next one is a new one."""
 
 
 def first_delay(age: float) -> float:
@@ -60,16 +79,55 @@ def trouble_delay(troubles: int, *, random: float) -> float:
     return min(LONGEST_DELAY, 2.0 ** min(troubles - 1, 16)) * (0.5 + 0.5 * random)
 
 
-def patience(troubles: int) -> float:
+def patience(unanswered: int) -> float:
     """
     Return the seconds that a question may take.
 
     One that hangs holds a place that others could use, so it is given up soon; a service that is slow gets more time
     with each question, up to the time that any request may take.
 
-    :param troubles: How many questions about the operation failed in a row, from 0.
+    :param unanswered: How many questions about the operation got no answer in a row, from 0.
     """
-    return FIRST_PATIENCE * 2.0 ** min(troubles, 16)
+    return FIRST_PATIENCE * 2.0 ** min(unanswered, 16)
+
+
+def next_report(waited: float) -> float:
+    """
+    Return the seconds until the log of a task hears again that its wait goes on: as long as it has waited.
+
+    :param waited: Seconds.
+    """
+    return min(LONGEST_SILENCE, max(FIRST_REPORT, waited))
+
+
+class LookUps:
+    """
+    Says when an Airflow connection that gives trouble is looked up anew, because keys rotate.
+
+    At once at first, then the later the longer it has lasted. With a twentieth of that time, what waits for the new key
+    loses half of what it allows for the detection of an end.
+    """
+
+    def __init__(self) -> None:
+        self._looked_up_at = float("-inf")
+        self._trouble_at = float("-inf")
+        self._trouble_since = float("-inf")
+
+    def looked_up(self, now: float) -> None:
+        """Note a look-up, whatever came of it."""
+        self._looked_up_at = now
+
+    def trouble(self, now: float) -> None:
+        """Note that the connection can't be looked up, or that the service does not take what it holds."""
+        if now - self._trouble_at > QUIET:
+            self._trouble_since = now
+        self._trouble_at = now
+
+    @property
+    def due(self) -> float:
+        """When the connection may be looked up again, on the clock of the notes."""
+        lasted = self._looked_up_at - self._trouble_since
+        return self._looked_up_at + min(LONGEST_LOOK_UP, max(SHORTEST_LOOK_UP, LOOK_UP_SHARE * lasted))
 
 
 class RateBudget:
@@ -78,15 +136,15 @@ class RateBudget:
 
     A request takes a place, and the place comes back a second after its answer. The service has seen a request before
     it answers it: whatever happens on the way, no second there can hold more requests than there are places. A 429
-    halves the rate for everyone; it recovers linearly.
+    halves the rate for everyone. It recovers soon to just below where it was refused, and asks for more with growing
+    courage: so that several pollers, which know nothing of each other, come to share one quota.
 
     :param per_second: Requests a second.
     """
 
     def __init__(self, per_second: float) -> None:
         self._full = per_second
-        self._rate = per_second
-        self._rate_at = 0.0
+        self._rate = self._ceiling = per_second
         self._cut_at = float("-inf")
         self._round_at = float("-inf")
         self._under_way = 0
@@ -125,8 +183,11 @@ class RateBudget:
 
     def rate(self, now: float) -> float:
         """Return the requests a second that are allowed now."""
-        recovered = (now - self._rate_at) / RECOVERY_SECONDS * self._full
-        return min(self._full, self._rate + max(0.0, recovered))
+        regained = (now - self._cut_at) / RECOVERY_SECONDS * self._full
+        if (rate := self._rate + regained) <= self._ceiling:
+            return rate
+        held_at = self._cut_at + (self._ceiling - self._rate) / self._full * RECOVERY_SECONDS
+        return min(self._full, self._ceiling + ((now - held_at) / PROBE_SECONDS) ** 2 * self._full)
 
     def slow_down(self, now: float) -> None:
         """
@@ -136,5 +197,7 @@ class RateBudget:
         """
         if now - self._cut_at < 1.0:
             return
-        self._rate = max(self._full * SLOWEST_SHARE, self.rate(now) / 2)
-        self._rate_at = self._cut_at = now
+        refused = self.rate(now)
+        slowest = self._full * SLOWEST_SHARE
+        self._rate, self._ceiling = max(slowest, refused / 2), max(slowest, refused * CAUTION)
+        self._cut_at = now

@@ -1,0 +1,113 @@
+"""
+The way to the service that all waits on a connection share: looked up once, and anew when it gives trouble.
+
+A client that was refused is replaced, not closed: those who still ask with it get their answers first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, ServiceUnavailable
+from airflow_provider.yandex_ai_studio.waiting.schedule import LookUps
+
+log = logging.getLogger(__name__)
+
+LOOK_UP_PATIENCE = 30.0
+"""Seconds that a look-up of the Airflow connection may take."""
+
+Connect = Callable[[], Awaitable[AsyncClient]]
+
+
+class Link:
+    """
+    Lends a client for each question.
+
+    :param connect: Looks the Airflow connection up and returns a client for it.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._client: AsyncClient | None = None
+        self._doubted = False
+        self._look_ups = LookUps()
+        self._lent: Counter[AsyncClient] = Counter()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def ready_at(self) -> float:
+        """When there may be a client, on the clock of the event loop."""
+        return self._look_ups.due if self._client is None else float("-inf")
+
+    async def open(self) -> AsyncClient:
+        """
+        Return the client to ask with: a new one where there is none, or where the one at hand is in doubt.
+
+        :raises ConfigurationError: There is none, and the connection is wrong.
+        :raises ServiceUnavailable: There is none, and the connection can't be looked up for now.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._client is None or (self._doubted and self._look_ups.due <= now):
+            self._look_ups.looked_up(now)
+            try:
+                async with asyncio.timeout(LOOK_UP_PATIENCE):
+                    client = await self._connect()
+            except Exception as error:
+                self._look_ups.trouble(now)
+                if self._client is None:
+                    raise _as_ours(error) from error
+                log.warning("%s", _as_ours(error))
+                return self._client
+            old, self._client, self._doubted = self._client, client, False
+            if old is not None:
+                self._close_unless_lent(old)
+        return self._client
+
+    def lend(self, client: AsyncClient) -> None:
+        """Note that somebody asks with a client. It is not closed before it was given back."""
+        self._lent[client] += 1
+
+    def give_back(self, client: AsyncClient) -> None:
+        """Note that a question is over."""
+        self._lent[client] -= 1
+        if client is not self._client:
+            self._close_unless_lent(client)
+
+    def doubt(self, client: AsyncClient, reason: Exception) -> None:
+        """Have a client replaced before the next question, as soon as that may be: it was refused, or is broken."""
+        if client is not self._client:
+            return
+        if not self._doubted:
+            log.warning("%s The Airflow connection is looked up anew.", reason)
+        self._doubted = True
+        self._look_ups.trouble(asyncio.get_running_loop().time())
+
+    async def close(self) -> None:
+        """Close what is open."""
+        clients, self._client = {self._client, *self._lent}, None
+        for client in clients:
+            if client is not None:
+                self._close(client)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _close_unless_lent(self, client: AsyncClient) -> None:
+        if not self._lent[client]:
+            self._close(client)
+
+    def _close(self, client: AsyncClient) -> None:
+        self._lent.pop(client, None)
+        task = asyncio.get_running_loop().create_task(client.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def _as_ours(error: Exception) -> ConfigurationError | ServiceUnavailable:
+    if isinstance(error, ConfigurationError):
+        return error
+    what = str(error) or type(error).__name__
+    return ServiceUnavailable(f"The Airflow connection can't be looked up: {what.rstrip('.')}.", arrived=False)

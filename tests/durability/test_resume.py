@@ -1,0 +1,109 @@
+"""The last look at an operation whose wait is over: the last word is the service's, unless it is but one word."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from airflow_provider.yandex_ai_studio.api.models import Operation
+from airflow_provider.yandex_ai_studio.durability.resume import Wakeup, last_look
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.exceptions import (
+    AuthenticationError,
+    OperationExpired,
+    OperationTimeout,
+    PermissionDenied,
+)
+from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.waiting.decision import Outcome, Wait
+from support import SteppedTime
+
+LOG: Any = logging.getLogger(__name__)
+DAY = 86_400.0
+REFUSALS = [400, 401, 403, 404]
+
+
+class Look:
+    """A last look at an operation of an hour, an hour before its deadline."""
+
+    def __init__(self, hook: YandexAIStudioHook, clock: SteppedTime, emulator: Emulator) -> None:
+        self.hook, self.clock, self.emulator = hook, clock, emulator
+        submitted = hook.submit_completion(hook.completion_request(prompt="Tell me of ducks."))
+        self.wait = Wait(submitted.id, clock.now, clock.now + 7200)
+
+    def __call__(self, outcome: Outcome) -> Operation | None:
+        return last_look(self.hook, Wakeup(self.wait, outcome), LOG)
+
+    def refuse(self, status: int, times: int | None) -> None:
+        self.emulator.fault("operations.get", "status", status=status, times=times)
+
+    @property
+    def reads(self) -> int:
+        return int(self.emulator.stats()["requests"]["operations.get"])
+
+
+@pytest.fixture
+def look(hook: YandexAIStudioHook, clock: SteppedTime, emulator: Emulator) -> Look:
+    return Look(hook, clock, emulator)
+
+
+@pytest.mark.parametrize("outcome", ["ended", "timeout", "refused", "expired"])
+def test_an_operation_that_runs_is_waited_for_until_its_deadline_whatever_woke_the_task(
+    look: Look, clock: SteppedTime, outcome: Outcome
+) -> None:
+    slept = len(clock.slept)
+    assert look(outcome) is None
+    assert len(clock.slept) == slept  # and no worker waits for it
+    look.wait = Wait(look.wait.operation_id, clock.now - 60, clock.now)
+    seen = look(outcome)
+    assert seen is not None
+    assert not seen.done
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("outcome", ["ended", "timeout"])
+def test_one_refusal_costs_nobody_an_answer(look: Look, clock: SteppedTime, status: int, outcome: Outcome) -> None:
+    clock.sleep(4000)
+    look.refuse(status, 1)
+    seen = look(outcome)
+    assert seen is not None
+    assert seen.generation is not None
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, AuthenticationError), (403, PermissionDenied)])
+def test_a_refusal_that_lasts_is_told(look: Look, status: int, error: type[Exception]) -> None:
+    look.refuse(status, None)
+    with pytest.raises(error):
+        look("ended")
+    asked = look.reads
+    with pytest.raises(error):
+        look("refused")
+    assert look.reads == asked + 1  # the trigger has had the patience
+
+
+def test_404s_within_moments_do_not_make_an_operation_expired(look: Look) -> None:
+    look.refuse(404, None)
+    assert look("ended") is None
+    with pytest.raises(OperationExpired, match=look.wait.operation_id):
+        look("expired")
+
+
+def test_a_404_about_an_operation_that_need_not_be_kept_is_final(look: Look, clock: SteppedTime) -> None:
+    look.refuse(404, None)
+    look.wait = Wait(look.wait.operation_id, clock.now - 3 * DAY, clock.now + 7200)
+    with pytest.raises(OperationExpired):
+        look("ended")
+
+
+def test_a_404_at_the_deadline_is_a_timeout_that_says_so(look: Look, clock: SteppedTime) -> None:
+    look.refuse(404, None)
+    clock.sleep(7300)
+    with pytest.raises(OperationTimeout, match="did not know it at the last look"):
+        look("timeout")
+
+
+def test_an_outage_is_waited_out_in_the_triggerer(look: Look) -> None:
+    look.refuse(503, None)
+    assert look("ended") is None
