@@ -2,71 +2,139 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from tools.chaos.account import UNKNOWN, Created, Told, Verdict, settle
-from tools.chaos.logs import Line, reason_of
-from tools.chaos.plan import CHAOS_DAG, STAGES, SUBMIT_FAULTS, chaos_plan, quiet_plan
+from tools.chaos.account import AFTER, BEFORE, UNKNOWN, UNWRITTEN, WRONG, Cause, Created, Told, Verdict, settle
+from tools.chaos.causes import Death, causes_of, lost_answers, not_met
+from tools.chaos.logs import REPLACED, SIGNAL, Line, kills, reason_of
 
-FIRST, SECOND = "d7q00000000000000001", "d7q00000000000000002"
+FIRST, SECOND, THIRD = "d7q00000000000000001", "d7q00000000000000002", "d7q00000000000000003"
 SUSPICION = f"The fate of a submission is unknown: …: {UNKNOWN} without a use. Submitting anew"
+T = 1_000_000.0
+"""When the operations are created."""
+
+DEATH = Cause(T + 1, "its process is killed")
 
 
-def verdicts(*operations: Created, lines: list[str], used: str | None = SECOND) -> list[Verdict]:
-    return list(settle(operations, {"job": Told(used, lines)}).verdicts.values())
+def verdicts(*operations: Created, lines: list[str], used: str | None = SECOND, **more: Any) -> list[Verdict]:
+    return list(settle(operations, {"job": Told(used, lines, **more)}).verdicts.values())
 
 
-def done(id_: str) -> Created:
-    return Created(id_, "succeeded", "job")
+def done(id_: str, state: str = "succeeded") -> Created:
+    return Created(id_, state, "job", T)
 
 
-def test_an_operation_whose_text_is_used_is_accounted_for():
+def test_an_operation_whose_text_is_used_is_accounted_for() -> None:
     assert verdicts(done(SECOND), lines=[]) == [Verdict.USED]
 
 
-def test_an_operation_that_no_log_accounts_for_is_found():
-    assert verdicts(done(FIRST), done(SECOND), lines=[]) == [Verdict.UNACCOUNTED, Verdict.USED]
+def test_an_operation_that_no_log_accounts_for_is_found() -> None:
+    assert verdicts(done(FIRST), done(SECOND), lines=[], causes=[DEATH]) == [Verdict.UNACCOUNTED, Verdict.USED]
 
 
-def test_to_be_named_in_a_log_does_not_account_for_a_healthy_operation():
-    lines = [f"Submitted: operation {FIRST}"]
-    assert verdicts(done(FIRST), done(SECOND), lines=lines) == [Verdict.UNACCOUNTED, Verdict.USED]
+def test_a_line_and_a_death_account_for_one_operation() -> None:
+    assert verdicts(done(FIRST), done(SECOND), lines=[SUSPICION], causes=[DEATH]) == [Verdict.LOST, Verdict.USED]
 
 
-def test_a_line_about_an_unknown_submission_accounts_for_one_operation():
-    assert verdicts(done(FIRST), done(SECOND), lines=[SUSPICION]) == [Verdict.LOST, Verdict.USED]
-    assert verdicts(done(FIRST), done(FIRST[:-1] + "3"), done(SECOND), lines=[SUSPICION]) == [
-        Verdict.LOST,
-        Verdict.UNACCOUNTED,
-        Verdict.USED,
-    ]
+def test_a_line_alone_accounts_for_nothing() -> None:
+    """Else a client that forgets what it has paid for, and says so, would pass."""
+    assert verdicts(done(FIRST), done(SECOND), lines=[SUSPICION]) == [Verdict.UNTIED, Verdict.USED]
 
 
-def test_an_operation_that_both_ways_know_is_superseded():
-    lines = [f"Submitted: operation {FIRST}", SUSPICION]
-    assert verdicts(done(FIRST), done(SECOND), lines=lines) == [Verdict.SUPERSEDED, Verdict.USED]
+def test_one_line_accounts_for_one_operation_whatever_happened() -> None:
+    deaths = [DEATH, Cause(T + 2, "its answer got lost")]
+    found = verdicts(done(FIRST), done(THIRD), done(SECOND), lines=[SUSPICION], causes=deaths)
+    assert found == [Verdict.LOST, Verdict.UNACCOUNTED, Verdict.USED]
 
 
-def test_a_failed_operation_must_be_named():
-    failed = replace(done(FIRST), state="failed")
+def test_one_death_accounts_for_one_operation_however_many_lines_there_are() -> None:
+    found = verdicts(done(FIRST), done(THIRD), done(SECOND), lines=[SUSPICION] * 2, causes=[DEATH])
+    assert found == [Verdict.LOST, Verdict.UNTIED, Verdict.USED]
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(BEFORE, Verdict.LOST), (-AFTER, Verdict.LOST)])
+def test_a_death_explains_what_was_created_near_it(seconds: float, verdict: Verdict) -> None:
+    near, far = Cause(T + seconds, "killed"), Cause(T + seconds * 1.01, "killed")
+    assert verdicts(done(FIRST), lines=[SUSPICION], causes=[near]) == [verdict]
+    assert verdicts(done(FIRST), lines=[SUSPICION], causes=[far]) == [Verdict.UNTIED]
+
+
+def test_the_death_of_another_task_explains_nothing() -> None:
+    told = {"job": Told(SECOND, [SUSPICION]), "other": Told(None, [], [DEATH])}
+    assert settle([done(FIRST), done(SECOND)], told).of(Verdict.UNTIED) == [f"{FIRST} of job"]
+
+
+@pytest.mark.parametrize("lines", [[f"Submitted: operation {FIRST}"], [f"Submitted: operation {FIRST}", SUSPICION]])
+def test_what_a_log_names_was_known_and_must_not_be_paid_for_again(lines: list[str]) -> None:
+    """Whether or not another attempt calls it unknown, and whatever happened to the task."""
+    found = verdicts(done(FIRST), done(SECOND), lines=lines, causes=[DEATH])
+    assert found == [Verdict.SUPERSEDED, Verdict.USED]
+    assert Verdict.SUPERSEDED in WRONG
+
+
+def test_an_id_that_could_not_be_written_down_is_lost_with_its_attempt() -> None:
+    lines = [f"Operation {FIRST} {UNWRITTEN} (404)", f"Submitted: operation {FIRST}", SUSPICION]
+    assert verdicts(done(FIRST), done(SECOND), lines=lines, causes=[DEATH]) == [Verdict.UNWRITTEN, Verdict.USED]
+    assert verdicts(done(FIRST), done(SECOND), lines=lines) == [Verdict.UNTIED, Verdict.USED]
+    assert verdicts(done(FIRST), done(SECOND), lines=lines[:2], causes=[DEATH])[0] is Verdict.UNACCOUNTED
+
+
+def test_a_failed_operation_must_be_named() -> None:
+    failed = done(FIRST, "failed")
     assert verdicts(failed, done(SECOND), lines=[f"Operation {FIRST}: it ended"]) == [Verdict.FAILED, Verdict.USED]
     assert verdicts(failed, done(SECOND), lines=[]) == [Verdict.UNACCOUNTED, Verdict.USED]
 
 
-def test_a_cancelled_operation_is_told_apart():
-    cancelled = replace(done(FIRST), state="cancelled")
-    assert verdicts(cancelled, done(SECOND), lines=[SUSPICION]) == [Verdict.CANCELLED, Verdict.USED]
+def test_a_cancelled_operation_is_told_apart() -> None:
+    found = verdicts(done(FIRST, "cancelled"), done(SECOND), lines=[SUSPICION], causes=[DEATH])
+    assert found == [Verdict.CANCELLED, Verdict.USED]
 
 
-def test_an_operation_that_runs_on_and_is_mentioned_nowhere_is_an_orphan():
-    account = settle([replace(done(FIRST), state="running")], {"job": Told(None, [])})
+@pytest.mark.parametrize("state", ["cancelled", "succeeded", "running"])
+def test_who_starts_over_leaves_behind_what_was_there_and_nothing_else(state: str) -> None:
+    lines = [f"Submitted: operation {FIRST}"]
+    found = verdicts(done(FIRST, state), done(SECOND), lines=lines, discarded=[T + 1])
+    assert found == [Verdict.DISCARDED, Verdict.USED]
+    found = verdicts(done(FIRST, state), done(SECOND), lines=lines, discarded=[T - 1])
+    assert found[0] in WRONG
+
+
+def test_an_operation_that_runs_on_and_is_mentioned_nowhere_is_an_orphan() -> None:
+    account = settle([done(FIRST, "running")], {"job": Told(None, [])})
     assert account.running_unmentioned == [FIRST]
 
 
-def test_a_suspicion_that_came_to_nothing_is_counted():
+def test_a_suspicion_that_came_to_nothing_is_counted() -> None:
     assert settle([done(SECOND)], {"job": Told(SECOND, [SUSPICION])}).suspected == 1
+
+
+def test_an_attempt_dies_once_however_often_that_is_heard_of() -> None:
+    deaths = [Death(1, T, "died by plan: taken"), Death(1, T + 20, "killed, its supervisor saw it"), Death(2, T, "x")]
+    answer = Cause(T, "its answer got lost")
+    assert causes_of(deaths, [answer]) == [Cause(T, "died by plan: taken"), Cause(T, "x"), answer]
+
+
+def test_an_answer_is_lost_by_the_fault_that_was_meant_for_the_job() -> None:
+    fault = {"kind": "lost_answer", "route": "completionAsync", "match": "job ", "times": 0, "hits": [T]}
+    faults = [fault, {**fault, "match": "job-2 "}, {**fault, "kind": "drop"}, {**fault, "match": None}]
+    assert list(lost_answers(faults, "job")) == [Cause(T, "its answer got lost")]
+
+
+def test_a_fault_that_hit_less_often_than_planned_did_not_take_place() -> None:
+    fault: dict[str, Any] = {"kind": "drop", "route": "operations.get", "match": None, "times": 0, "hits": [T, T]}
+    assert not_met([fault, {**fault, "times": 5}], planned=1) == []
+    assert not_met([{**fault, "times": 1}], planned=1) == ["drop at operations.get: hit 2 time(s), 1 left"]
+    assert not_met([{**fault, "hits": []}], planned=0) == ["drop at operations.get: hit 0 time(s), 0 left"]
+
+
+def test_a_log_tells_when_its_attempt_was_killed() -> None:
+    lines = [Line(1, "Submitting", (), T), Line(1, f"{SIGNAL} …", (), T + 1), Line(2, f"{REPLACED} …", (), T + 2)]
+    assert list(kills([*lines, Line(3, f"{SIGNAL} …")])) == [
+        (1, T + 1, "killed by a signal"),
+        (2, T + 2, "ended by Airflow"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,27 +146,5 @@ def test_a_suspicion_that_came_to_nothing_is_counted():
         (Line(2, "of another attempt"), {"heartbeat timeout"}, "killed with its supervisor"),
     ],
 )
-def test_why_an_attempt_failed_is_read_from_log_and_events(line, events, reason):
+def test_why_an_attempt_failed_is_read_from_log_and_events(line: Line, events: set[str], reason: str) -> None:
     assert reason_of([line], 1, events=events).startswith(reason)
-
-
-def test_a_plan_follows_from_its_seed_alone():
-    assert chaos_plan(40, 7) == chaos_plan(40, 7)
-    assert chaos_plan(40, 7) != chaos_plan(40, 8)
-
-
-@pytest.mark.parametrize("tasks", [40, 200])
-def test_a_plan_has_every_death_and_every_fault(tasks):
-    plan = chaos_plan(tasks, 1)
-    assert {stage for job in plan.jobs for stage in job.die_at} == set(STAGES)
-    submit = [fault for fault in plan.faults if fault["route"] == "completionAsync"]
-    assert {(fault["kind"], fault.get("status")) for fault in submit} == {
-        (fault["kind"], fault.get("status")) for fault in SUBMIT_FAULTS
-    }
-
-
-def test_no_prompt_is_used_twice():
-    plan = quiet_plan(200, 1)
-    assert len({job.prompt for job in plan.jobs}) == len(plan.jobs) == 400
-    assert {job.dag_id for job in plan.jobs} == {"quiet_auto", "quiet_resume"}
-    assert {job.dag_id for job in chaos_plan(10, 1).jobs} == {CHAOS_DAG}

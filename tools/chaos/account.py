@@ -1,20 +1,30 @@
 """
 The account of a chaos run, operation by operation: what the service created, and what the logs say of it. Without I/O.
 
-An operation is paid for. Either its text was used, or it ended without one, or the log of its task has a line that says
-that a submission is unknown: one line accounts for one operation.
+An operation is paid for. Either its text was used, or it ended without one, or its id got lost: then the log of its
+task has a line of its own that says so, and something happened to this very task at that time. One line, and one thing
+that happened, account for one operation. One whose id was known is never paid for again, unless a person wanted that.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 UNKNOWN = "up to one generation may have been billed"
 """Stands in the log line of each submission whose fate is unknown."""
+
+UNWRITTEN = "could not be written down"
+"""Stands in the log line of an attempt that has an id, and a store that does not take it."""
+
+BEFORE, AFTER = 30.0, 10.0
+"""
+Seconds by which an operation may be older or younger than what its id was lost by: a request is under way for a while,
+and a process outlives its supervisor a little.
+"""
 
 _ID = re.compile(r"\bd7q[0-9a-z]{17}\b")
 
@@ -24,19 +34,39 @@ class Verdict(Enum):
 
     USED = "used: its text is the task's"
     FAILED = "ended without an answer, named in the log"
-    LOST = "unknown: its id never arrived, a log line says so"
-    SUPERSEDED = "unknown: named in one attempt's log, another attempt's line says so"
-    CANCELLED = "cancelled"
+    LOST = "lost: its id never arrived, as a log line says and something that happened explains"
+    UNWRITTEN = "lost: its id arrived where it could no longer be written down, as the log says"
+    DISCARDED = "left behind: a person cleared its task to start over"
+    SUPERSEDED = "known, and paid for again"
+    UNTIED = "a log line calls it unknown, and nothing had happened to its task"
+    CANCELLED = "cancelled, though nobody wanted that"
     UNACCOUNTED = "in no log line: paid for without a word"
+
+
+WRONG = (Verdict.SUPERSEDED, Verdict.UNTIED, Verdict.CANCELLED, Verdict.UNACCOUNTED)
+"""What no operation may turn out to be."""
 
 
 @dataclass(frozen=True)
 class Created:
-    """An operation, as the service has it."""
+    """
+    An operation, as the service has it.
+
+    :param at: When it was created, in seconds since the epoch.
+    """
 
     id: str
     state: str
     job: str
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Something that happened to a job, by which the id of an operation may have got lost."""
+
+    at: float
+    what: str
 
 
 @dataclass(frozen=True)
@@ -46,15 +76,24 @@ class Told:
 
     :param used: The operation that its XCom names.
     :param lines: The lines of its logs.
+    :param causes: What happened to it.
+    :param discarded: When a person cleared it to start over, in seconds since the epoch.
     """
 
     used: str | None
     lines: Sequence[str]
+    causes: Sequence[Cause] = ()
+    discarded: Sequence[float] = ()
 
     @property
     def named(self) -> frozenset[str]:
         """The operations that its logs name."""
-        return frozenset(id_ for line in self.lines for id_ in _ID.findall(line))
+        return frozenset(_ids(self.lines))
+
+    @property
+    def unwritten(self) -> frozenset[str]:
+        """The operations that one attempt knew, and could not write down for the next."""
+        return frozenset(_ids(line for line in self.lines if UNWRITTEN in line))
 
     @property
     def unknown(self) -> int:
@@ -68,12 +107,14 @@ class Account:
     Every operation with its verdict.
 
     :param suspected: Log lines about an unknown submission that came to nothing: they cost nothing.
+    :param tied: What the lost operations were lost by.
     """
 
     verdicts: Mapping[str, Verdict]
     unknown_lines: int
     running_unmentioned: Sequence[str]
     suspected: int = 0
+    tied: Sequence[str] = ()
     jobs: Mapping[str, str] = field(default_factory=dict)
 
     def count(self, verdict: Verdict) -> int:
@@ -93,20 +134,24 @@ def settle(operations: Sequence[Created], told: Mapping[str, Told]) -> Account:
     :param told: By the name of the job.
     """
     verdicts: dict[str, Verdict] = {}
-    unknown = {job: it.unknown for job, it in told.items()}
+    lines = {job: it.unknown for job, it in told.items()}
+    causes = {job: list(it.causes) for job, it in told.items()}
+    tied: list[str] = []
     for operation in operations:
         it = told[operation.job]
-        if operation.id == it.used:
-            verdicts[operation.id] = Verdict.USED
-        elif operation.state == "cancelled":
-            verdicts[operation.id] = Verdict.CANCELLED
-        elif operation.state == "failed" and operation.id in it.named:
-            verdicts[operation.id] = Verdict.FAILED
-        elif unknown[operation.job] > 0:
-            unknown[operation.job] -= 1
-            verdicts[operation.id] = Verdict.SUPERSEDED if operation.id in it.named else Verdict.LOST
-        else:
+        if verdict := _plain(operation, it):
+            verdicts[operation.id] = verdict
+        elif lines[operation.job] == 0:
             verdicts[operation.id] = Verdict.UNACCOUNTED
+        else:
+            lines[operation.job] -= 1
+            cause = _cause_of(operation, causes[operation.job])
+            if cause is None:
+                verdicts[operation.id] = Verdict.UNTIED
+                continue
+            causes[operation.job].remove(cause)
+            tied.append(cause.what)
+            verdicts[operation.id] = Verdict.UNWRITTEN if operation.id in it.unwritten else Verdict.LOST
     return Account(
         verdicts=verdicts,
         unknown_lines=sum(it.unknown for it in told.values()),
@@ -115,6 +160,32 @@ def settle(operations: Sequence[Created], told: Mapping[str, Told]) -> Account:
             for operation in operations
             if operation.state == "running" and verdicts[operation.id] is Verdict.UNACCOUNTED
         ],
-        suspected=sum(unknown.values()),
+        suspected=sum(lines.values()),
+        tied=tied,
         jobs={operation.id: operation.job for operation in operations},
     )
+
+
+def _plain(operation: Created, it: Told) -> Verdict | None:
+    """Return the verdict that follows from the operation and its log alone; None where its id seems to be lost."""
+    if operation.id == it.used:
+        return Verdict.USED
+    if any(at > operation.at for at in it.discarded):
+        return Verdict.DISCARDED
+    if operation.state == "cancelled":
+        return Verdict.CANCELLED
+    if operation.id not in it.named:
+        return None
+    if operation.state == "failed":
+        return Verdict.FAILED
+    return None if operation.id in it.unwritten else Verdict.SUPERSEDED
+
+
+def _cause_of(operation: Created, causes: Iterable[Cause]) -> Cause | None:
+    """Return what the id of an operation was lost by: the nearest in time that fits."""
+    near = [cause for cause in causes if -AFTER <= cause.at - operation.at <= BEFORE]
+    return min(near, key=lambda cause: abs(cause.at - operation.at), default=None)
+
+
+def _ids(lines: Iterable[str]) -> Iterable[str]:
+    return (id_ for line in lines for id_ in _ID.findall(line))

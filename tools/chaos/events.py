@@ -1,4 +1,4 @@
-"""The events of a chaos run: who is killed, frozen, restarted, and which outages the service has."""
+"""The events of a chaos run that hit processes: who is killed, frozen, restarted, and which outages the service has."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import re
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import requests
 
+from tools.chaos.agenda import Agenda, TaskIndex
 from tools.chaos.plan import RETRIES
 from tools.harness.airflow import LocalAirflow
 from tools.harness.emulator import LocalEmulator
@@ -21,7 +23,7 @@ from tools.harness.emulator import LocalEmulator
 API_TIMEOUT = 90.0
 """Seconds until a restarted API server must answer."""
 
-VICTIM_TIMEOUT = 10.0
+VICTIM_TIMEOUT = 3.0
 """Seconds until a task must run that can be killed."""
 
 RESTART_AFTER = 4.0
@@ -49,24 +51,22 @@ class Mayhem:
     Makes events happen to a running Airflow and its emulator.
 
     :param dice: Picks the victims.
-    :param spared: The task and map index of jobs that are not killed from outside: they lose attempts by plan.
+    :param spared: The jobs that are not killed from outside: they lose attempts by plan.
     """
 
     airflow: LocalAirflow
     emulator: LocalEmulator
     dice: random.Random
     say: Callable[[str], None]
-    spared: frozenset[tuple[str, int]]
-    _later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    spared: frozenset[TaskIndex]
+    agenda: Agenda
 
-    def happen(self, kind: str) -> None:
-        """Make an event happen; what follows it later is done by `attend`."""
+    def happen(self, kind: str) -> bool:
+        """Make an event happen; what follows it later is on the agenda. False where there is nobody to be hit."""
+        if kind in ("kill a task", "kill a supervisor"):
+            return self._kill_task(kind)
         self.say(f"EVENT  {kind}")
         match kind:
-            case "kill a task":
-                self._kill_task(whole=False)
-            case "kill a supervisor":
-                self._kill_task(whole=True)
             case "kill a triggerer" | "kill a triggerer and its children":
                 self._kill_component(self._triggerer(), whole=kind.endswith("children"))
             case "kill the scheduler" | "kill the scheduler and its children":
@@ -81,32 +81,31 @@ class Mayhem:
                 self._restart_all()
             case _:
                 raise ValueError(kind)
+        return True
 
-    def attend(self, *, all_now: bool = False) -> None:
-        """Do what is due: bring the killed and the frozen back, and those that ended by themselves."""
-        due = [entry for entry in self._later if all_now or entry[0] <= time.monotonic()]
-        for entry in due:
-            self._later.remove(entry)
-            entry[1]()
+    def look_after(self) -> None:
+        """Bring those back that ended by themselves."""
         for name in [name for name, process in self.airflow.processes.items() if process.poll() is not None]:
             self.say(f"       {name} ended by itself; starting it again")
-            self.airflow.restart(name, ready=False)
+            self._start(name)
 
-    @property
-    def quiet(self) -> bool:
-        """Whether everybody is back."""
-        return not self._later
+    def _start(self, name: str) -> None:
+        self.airflow.restart(name, ready=False)
+        if name == "scheduler":
+            self.agenda.schedulers.append(time.time())
 
     def _triggerer(self) -> str:
         return self.dice.choice(sorted(name for name in self.airflow.processes if name.startswith("triggerer")))
 
     def _kill_component(self, name: str, *, whole: bool) -> None:
+        if whole:
+            self._note_running("killed with the scheduler")
         self.airflow.kill(name, signal.SIGKILL, whole_session=whole)
         self.say(f"       {name} is killed{' with its children' if whole else ''}")
-        self._do_later(RESTART_AFTER, lambda: self._start_again(name))
+        self.agenda.later(RESTART_AFTER, lambda: self._start_again(name))
 
     def _start_again(self, name: str) -> None:
-        self.airflow.restart(name, ready=False)
+        self._start(name)
         self.say(f"       {name} is started again")
 
     def _freeze(self, name: str) -> None:
@@ -118,10 +117,10 @@ class Mayhem:
             _signal_session(session, signal.SIGCONT)
             self.say(f"       {name} goes on")
 
-        self._do_later(FREEZE_SECONDS, thaw)
+        self.agenda.later(FREEZE_SECONDS, thaw)
 
     def _restart_all(self) -> None:
-        self.attend(all_now=True)
+        self._note_running("killed with everything")
         names = list(self.airflow.processes)
         for name in names:
             # All at once, as a deployment does: who is asked last must cope without the others.
@@ -130,7 +129,7 @@ class Mayhem:
             self.airflow.kill(name, signal.SIGTERM)
         self.say("       all are down")
         for name in sorted(names, key=lambda name: name != "api-server"):
-            self.airflow.restart(name, ready=False)
+            self._start(name)
             if name == "api-server":
                 # A task that starts without it loses an attempt before any code of ours runs.
                 self._wait_for_the_api()
@@ -144,42 +143,51 @@ class Mayhem:
                 return
             time.sleep(CHECK_INTERVAL)
 
-    def _kill_task(self, *, whole: bool) -> None:
-        found = self._running_task()
+    def _kill_task(self, kind: str) -> bool:
+        found = self._victim()
         if found is None:
-            self.say("       no task runs that could be killed")
-            return
-        process, ti_id = found
-        parent = process.parent()
-        if whole and parent is not None:
-            parent.kill()
-        else:
-            process.kill()
-        self.say(f"       killed the {'supervisor' if whole else 'process'} of task instance {ti_id}")
+            return False
+        self.say(f"EVENT  {kind}")
+        process, task, attempt = found
+        parent = process.parent() if kind == "kill a supervisor" else None
+        who = "supervisor" if parent else "process"
+        self.agenda.hit(task, f"its {who} is killed", attempt=attempt)
+        (parent or process).kill()
+        self.say(f"       killed the {who} of {task[0]}[{task[1]}]")
+        return True
 
-    def _running_task(self) -> tuple[psutil.Process, str] | None:
+    def _victim(self) -> tuple[psutil.Process, TaskIndex, int] | None:
         """Find a generation task that runs, and has an attempt left after this one."""
         deadline = time.monotonic() + VICTIM_TIMEOUT
         while time.monotonic() < deadline:
-            scheduler = self.airflow.processes.get("scheduler")
-            children = psutil.Process(scheduler.pid).children(recursive=True) if scheduler else []
-            self.dice.shuffle(children)
-            for process in children:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    title = TASK_TITLE.match(" ".join(process.cmdline()))
-                    if title and self._may_be_hit(title["id"]):
-                        return process, title["id"]
+            running = self._running()
+            self.dice.shuffle(running)
+            for process, ti_id in running:
+                for row in self._rows_of([ti_id]):
+                    task = (str(row["task_id"]), int(row["map_index"]))
+                    if row["try_number"] <= RETRIES and task not in self.spared:
+                        return process, task, int(row["try_number"])
             time.sleep(CHECK_INTERVAL)
         return None
 
-    def _may_be_hit(self, ti_id: str) -> bool:
-        rows = self.airflow.sql("select * from task_instance where id::text = :id and map_index >= 0", id=ti_id)
-        return any(
-            row["try_number"] <= RETRIES and (row["task_id"], row["map_index"]) not in self.spared for row in rows
-        )
+    def _note_running(self, what: str) -> None:
+        """Note what happens now to all generation tasks that run."""
+        for row in self._rows_of([ti_id for _, ti_id in self._running()]):
+            self.agenda.hit((str(row["task_id"]), int(row["map_index"])), what, attempt=int(row["try_number"]))
 
-    def _do_later(self, seconds: float, action: Callable[[], None]) -> None:
-        self._later.append((time.monotonic() + seconds, action))
+    def _running(self) -> list[tuple[psutil.Process, str]]:
+        """Return the processes of tasks, each with the id of its task instance."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                title = TASK_TITLE.match(" ".join(process.cmdline()))
+                if title:
+                    found.append((process, title["id"]))
+        return found
+
+    def _rows_of(self, ti_ids: list[str]) -> list[dict[str, Any]]:
+        statement = "select * from task_instance where id::text = any(:ids) and map_index >= 0"
+        return self.airflow.sql(statement, ids=ti_ids) if ti_ids else []
 
 
 def _signal_session(session: int, signum: signal.Signals) -> None:

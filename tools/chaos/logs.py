@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ class Line:
     A line of a task's log, of its worker or its triggerer.
 
     :param errors: The exceptions that it carries, the outermost last.
+    :param at: When it was written, in seconds since the epoch; None where that can't be read.
     """
 
     attempt: int
     event: str
     errors: tuple[str, ...] = ()
+    at: float | None = None
 
 
 def read_task_logs(folder: Path) -> dict[TaskKey, list[Line]]:
@@ -49,7 +52,22 @@ def _read(path: Path, attempt: int) -> Iterator[Line]:
         except (ValueError, KeyError, TypeError):
             yield Line(attempt, text)  # cut off in the middle, or not of the log's own
             continue
-        yield Line(attempt, event, tuple(error["exc_type"] for error in entry.get("error_detail") or ()))
+        errors = tuple(error["exc_type"] for error in entry.get("error_detail") or ())
+        yield Line(attempt, event, errors, _seconds(entry.get("timestamp")))
+
+
+def _seconds(timestamp: object) -> float | None:
+    try:
+        return datetime.fromisoformat(str(timestamp)).timestamp()
+    except ValueError:
+        return None
+
+
+def kills(lines: Iterable[Line]) -> Iterator[tuple[int, float, str]]:
+    """Return the attempts that were killed as the log itself says, with when and how."""
+    for line in lines:
+        if line.at is not None and (REPLACED in line.event or SIGNAL in line.event):
+            yield line.attempt, line.at, "ended by Airflow" if REPLACED in line.event else "killed by a signal"
 
 
 REPLACED = "Server indicated the task shouldn't be running anymore"

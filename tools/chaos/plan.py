@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 CHAOS_DAG = "chaos"
 QUIET_DAGS = {"quiet_auto": None, "quiet_resume": False}
 """The DAGs of the quiet run, each with the ``end_from_trigger`` of its tasks."""
 
-CONNECTIONS = ("chaos_api_key", "chaos_iam_token", "chaos_service_account")
-RETRIES = 2
+RETRIES = 3
+RETRY_SECONDS, AWAY_SECONDS = 5, 4.0
+"""
+How long a task waits for its next attempt, and how long a credential, the gateway and look-ups are out of order: less,
+so that each costs a task one attempt.
+"""
+
 CHAOS_ACTIVE, QUIET_ACTIVE = 8, 16
 """The DAGs' ``max_active_tasks``; 16 is Airflow's default."""
 
@@ -47,6 +52,10 @@ READ_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "garbage"},
     {"kind": "lost_answer"},
     {"kind": "delay", "seconds": 3},
+    {"kind": "status", "status": 404},
+    {"kind": "status", "status": 403},
+    {"kind": "status", "status": 400},
+    {"kind": "status", "status": 502, "body": "<html><h1>502 Bad Gateway</h1></html>"},
 )
 TOKEN_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "status", "status": 429},
@@ -58,36 +67,80 @@ TOKEN_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "delay", "seconds": 2},
 )
 
+ROTATE_API_KEYS, ROTATE_IAM = "rotate the API keys", "rotate the IAM tokens and service-account keys"
+CLEAR_WAITING, CLEAR_FINISHED = "clear a waiting task", "clear a finished task"
+DISCARD = ", discard its state"
+LOOKUPS, GATEWAY, HANG = "look-ups of a connection fail", "the gateway dies", "the service hangs"
+
 EVENTS = (
-    "kill a task",
-    "kill a triggerer",
-    "kill the scheduler",
-    "429 storm",
-    "kill a supervisor",
-    "kill a task",
-    "freeze a triggerer",
-    "kill the scheduler and its children",
-    "outage",
-    "kill a supervisor",
-    "kill a triggerer and its children",
-    "kill a task",
-    "kill a task",
-    "restart all",
+    ("kill a task",),
+    ("kill a triggerer", CLEAR_WAITING),
+    ("kill the scheduler", ROTATE_API_KEYS),
+    ("429 storm", LOOKUPS),
+    ("kill a supervisor", CLEAR_WAITING + DISCARD),
+    ("kill a task", GATEWAY),
+    ("freeze a triggerer", ROTATE_IAM),
+    ("kill the scheduler and its children", CLEAR_FINISHED),
+    ("outage",),
+    ("kill a supervisor", ROTATE_API_KEYS),
+    (HANG, CLEAR_FINISHED + DISCARD),
+    ("kill a triggerer and its children", LOOKUPS),
+    ("kill a task", GATEWAY),
+    ("kill a task", CLEAR_WAITING),
+    ("restart all",),
 )
-"""Those that cost an attempt of everything that runs or is queued stand far apart: nobody has more than three."""
+"""
+Wave by wave of jobs: what happens to everybody, then what happens to some connections or one task.
+
+Those that cost an attempt of everything that runs or is queued stand far apart.
+"""
 
 SHORT_EVENTS = (
-    "kill the scheduler",
-    "kill a task",
-    "kill a triggerer",
-    "outage",
-    "kill a supervisor",
-    "restart all",
+    ("kill the scheduler", ROTATE_API_KEYS),
+    ("kill a task", CLEAR_WAITING, LOOKUPS),
+    ("kill a triggerer", GATEWAY, CLEAR_FINISHED + DISCARD),
+    ("outage", ROTATE_IAM),
+    (HANG, CLEAR_FINISHED),
+    ("kill a supervisor", CLEAR_WAITING + DISCARD),
+    ("restart all",),
 )
-EVENTS_BEGIN, EVENTS_END = 0.02, 0.7
-"""The shares of finished jobs between which the events are spread."""
 
 WORDS = ("янтарь", "сокол", "ежевика", "naïve", "Straße", "東京", "парус", "кедр", "emoji 🦔", "«ёлки»")
+
+
+@dataclass(frozen=True)
+class Way:
+    """
+    How a connection leads to the service.
+
+    :param credential: Its kind.
+    :param grpc: Over gRPC instead of REST.
+    :param through: ``gateway``: a process that may die stands before the service. ``vault``: the connection is looked
+        up in a secrets backend that may fail.
+    """
+
+    credential: Literal["api_key", "iam_token", "service_account"]
+    grpc: bool = False
+    through: Literal["", "gateway", "vault"] = ""
+
+
+CONNECTIONS: Mapping[str, Way] = {
+    "chaos_api_key": Way("api_key"),
+    "chaos_iam_token": Way("iam_token"),
+    "chaos_service_account": Way("service_account"),
+    "chaos_api_key_grpc": Way("api_key", grpc=True),
+    "chaos_iam_token_grpc": Way("iam_token", grpc=True),
+    "chaos_service_account_grpc": Way("service_account", grpc=True),
+    "chaos_gateway": Way("api_key", through="gateway"),
+    "chaos_vault": Way("api_key", through="vault"),
+}
+
+ROTATED = {
+    ROTATE_API_KEYS: ("chaos_api_key", "chaos_api_key_grpc"),
+    # The emulator revokes all tokens at once, those of the service accounts included.
+    ROTATE_IAM: ("chaos_iam_token", "chaos_iam_token_grpc", "chaos_service_account", "chaos_service_account_grpc"),
+}
+"""The connections whose credentials each rotation replaces."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +149,7 @@ class Job:
     One generation task.
 
     :param name: Stands in its prompt, so that requests, operations and faults can be told apart.
-    :param task_id: The mapped task that it is an instance of.
+    :param wave: The mapped task that it is an instance of. Its pool opens when its time has come.
     :param die_at: The stages at which it kills itself, each once.
     :param die_whole: Kill the supervising process first, so that nobody reports the death.
     """
@@ -104,7 +157,7 @@ class Job:
     name: str
     prompt: str
     dag_id: str
-    task_id: str
+    wave: int
     map_index: int
     conn_id: str
     end_from_trigger: bool | None = None
@@ -113,17 +166,19 @@ class Job:
     die_whole: bool = False
 
     @property
+    def task_id(self) -> str:
+        """The id of its task."""
+        return f"generate_{self.wave:02d}"
+
+    @property
     def key(self) -> tuple[str, str, int]:
         """What the metadata database knows it by, within a run."""
         return self.dag_id, self.task_id, self.map_index
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something that happens once this share of the jobs has finished."""
-
-    at: float
-    kind: str
+def pool_of(wave: int) -> str:
+    """Return the Airflow pool of a wave."""
+    return f"wave_{wave:02d}"
 
 
 @dataclass(frozen=True)
@@ -132,13 +187,19 @@ class Plan:
     All that is drawn from the seed.
 
     :param active: How many tasks are queued or running at a time. A scheduler that starts takes an attempt from each.
+    :param events: Wave by wave what happens to everybody, then what happens to some.
     """
 
     seed: int
     jobs: tuple[Job, ...]
     active: int
     faults: tuple[dict[str, Any], ...] = ()
-    events: tuple[Event, ...] = ()
+    events: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def waves(self) -> int:
+        """How many waves of jobs there are: one for each event that hits everybody, and one after the last."""
+        return len(self.events) + 1
 
     @property
     def doomed(self) -> frozenset[tuple[str, int]]:
@@ -152,26 +213,33 @@ class Plan:
             {
                 "seed": self.seed,
                 "retries": RETRIES,
+                "retry_seconds": RETRY_SECONDS,
                 "active": self.active,
-                "jobs": [asdict(job) for job in self.jobs],
+                "jobs": [{**asdict(job), "task_id": job.task_id, "pool": pool_of(job.wave)} for job in self.jobs],
                 "faults": self.faults,
-                "events": [asdict(event) for event in self.events],
+                "events": self.events,
             },
             ensure_ascii=False,
             indent=1,
         )
 
 
-def chaos_plan(tasks: int, seed: int, *, short: bool = False) -> Plan:
+def chaos_plan(tasks: int, seed: int, *, short: bool = False, discards: bool = False) -> Plan:
     """
     Draw a chaos run.
 
     A job is planned to lose one attempt at most, by its own death or by a failed operation. The rest of the
-    ``retries=2`` is left to the events, which hit whoever is there. The first two jobs die twice: they are over before
+    ``retries`` is left to the events, which hit whoever is there. The first two jobs die twice: they are over before
     the worst events come.
+
+    :param discards: Whether this Airflow can discard a task's state when it is cleared (3.4 and later).
     """
     dice = random.Random(seed)
-    jobs = list(_jobs(CHAOS_DAG, tasks, dice))
+    events = tuple(
+        tuple(kind for kind in kinds if discards or not kind.endswith(DISCARD))
+        for kinds in (SHORT_EVENTS if short else EVENTS)
+    )
+    jobs = list(_jobs(CHAOS_DAG, tasks, dice, waves=len(events) + 1))
     order = [0, 1, *dice.sample(range(2, tasks), k=tasks - 2)]
     for position, number in enumerate(order[: tasks // 4]):
         stage = STAGES[position % len(STAGES)]
@@ -185,11 +253,8 @@ def chaos_plan(tasks: int, seed: int, *, short: bool = False) -> Plan:
         )
     kinds = deque(dice.sample(SUBMIT_FAULTS, k=len(SUBMIT_FAULTS)))
     faults = [_submit_fault(jobs[number], kinds) for number in order[tasks // 8 : tasks // 8 + max(10, tasks // 4)]]
-    faults += _spread("operations.get", READ_FAULTS, tasks // 4, within=tasks * 4, dice=dice)
-    faults += _spread("iam.tokens", TOKEN_FAULTS, max(7, tasks // 14), within=tasks // 3, dice=dice)
-    kinds_of_events = SHORT_EVENTS if short else EVENTS
-    step = (EVENTS_END - EVENTS_BEGIN) / (len(kinds_of_events) - 1)
-    events = tuple(Event(round(EVENTS_BEGIN + n * step, 3), kind) for n, kind in enumerate(kinds_of_events))
+    faults += _spread("operations.get", READ_FAULTS, tasks // 4, within=tasks * 2, dice=dice)
+    faults += _spread("iam.tokens", TOKEN_FAULTS, max(7, tasks // 14), within=tasks // 10, dice=dice)
     return Plan(seed, tuple(jobs), CHAOS_ACTIVE, tuple(faults), events)
 
 
@@ -204,18 +269,21 @@ def quiet_plan(tasks: int, seed: int) -> Plan:
     return Plan(seed, tuple(jobs), QUIET_ACTIVE)
 
 
-def _jobs(dag_id: str, tasks: int, dice: random.Random) -> Iterator[Job]:
+def _jobs(dag_id: str, tasks: int, dice: random.Random, *, waves: int = 1) -> Iterator[Job]:
+    ways = list(CONNECTIONS)
+    sizes = [0] * waves
     for number in range(tasks):
-        conn_id = CONNECTIONS[number % len(CONNECTIONS)]
+        wave = number * waves // tasks
+        sizes[wave] += 1
         name = f"{dag_id}-{number:03d}"
         first, second = dice.sample(WORDS, k=2)
         yield Job(
             name=name,
             prompt=f"The job {name} wants its own sentence back, {first} {dice.randrange(10_000)} {second} and all.",
             dag_id=dag_id,
-            task_id=conn_id.replace("chaos_", "generate_"),
-            map_index=number // len(CONNECTIONS),
-            conn_id=conn_id,
+            wave=wave,
+            map_index=sizes[wave] - 1,
+            conn_id=ways[number % len(ways)],
             end_from_trigger=False if dice.random() < 0.3 else None,
             deferrable=dice.random() > 0.05,
         )

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from tools.chaos.agenda import Agenda, Hit
+from tools.chaos.causes import Death
 from tools.chaos.events import Mayhem
+from tools.chaos.gateway import Gateway
 from tools.chaos.logs import Line, TaskKey, read_task_logs
-from tools.chaos.plan import CONNECTIONS, Event, Job, Plan
+from tools.chaos.lookups import FOLDER, Vault
+from tools.chaos.plan import Job, Plan, pool_of
 from tools.chaos.secrets import Canaries
-from tools.harness.airflow import LocalAirflow
+from tools.chaos.service import ChaosService
+from tools.chaos.story import Story
+from tools.chaos.world import World
+from tools.harness.airflow import LocalAirflow, free_port
 from tools.harness.airflow_client import AirflowClientError
-from tools.harness.emulator import LocalEmulator
 from tools.harness.postgres import scratch_postgres
 
 DAGS = Path(__file__).parent / "dags"
@@ -32,10 +41,8 @@ PROGRESS_INTERVAL = 10.0
 SETTLE_SECONDS = 20.0
 """Seconds that the last operations get to end, after the tasks did."""
 
-EVENT_GAP = 6.0
-"""Seconds between two events: a task can't survive everything at once."""
-
 PARALLELISM = 4
+POOL_SLOTS = 1000
 
 LOCKS_SECONDS = 20
 """Seconds that a database session may do nothing within a transaction.
@@ -57,6 +64,9 @@ QUICK_TO_NOTICE = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "600",
 }
+ROOT = Path(__file__).parents[2]
+BACKEND = {"AIRFLOW__SECRETS__BACKEND": "tools.chaos.lookups.FlakyBackend", "PYTHONPATH": str(ROOT)}
+"""Where Airflow looks connections up first."""
 
 
 @dataclass
@@ -69,7 +79,14 @@ class Outcome:
     :param used: The operation that each job's XCom names.
     :param expected: The texts that the emulator gives when it is asked directly.
     :param operations: All operations of the emulator.
+    :param faults: What became of each fault, in the order in which they were queued.
     :param failed_attempts: Of each job, with what Airflow's event log says of it.
+    :param ended: When these attempts ended, in seconds since the epoch.
+    :param deaths: Of each job, by stage.
+    :param hits: What events did to tasks.
+    :param schedulers: When a scheduler was started again, in seconds since the epoch.
+    :param events: What happened, in this order.
+    :param missed: What was to happen, and did not, or to nobody.
     :param spilled: Where a secret was found.
     """
 
@@ -81,10 +98,15 @@ class Outcome:
     expected: dict[str, str] = field(default_factory=dict)
     operations: list[dict[str, Any]] = field(default_factory=list)
     stats: dict[str, Any] = field(default_factory=dict)
+    faults: list[dict[str, Any]] = field(default_factory=list)
     failed_attempts: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     logs: dict[TaskKey, list[Line]] = field(default_factory=dict)
-    deaths: dict[str, set[str]] = field(default_factory=dict)
+    ended: dict[str, dict[int, float]] = field(default_factory=dict)
+    deaths: dict[str, dict[str, Death]] = field(default_factory=dict)
+    hits: list[Hit] = field(default_factory=list)
+    schedulers: list[float] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
     spilled: list[str] = field(default_factory=list)
 
 
@@ -113,16 +135,24 @@ class ChaosRun:
         (self.home / "plan.json").write_text(self.plan.as_json())
         outcome = Outcome()
         dags = sorted({job.dag_id for job in self.plan.jobs})
-        with LocalEmulator(*self._emulator_options) as emulator, scratch_postgres() as database:
-            canaries = Canaries.of(emulator)
+        with (
+            ChaosService(*self._emulator_options) as emulator,
+            Gateway(free_port(), emulator.port) as gateway,
+            scratch_postgres() as database,
+            tempfile.TemporaryDirectory(prefix="chaos-vault-") as folder,
+        ):
+            canaries, vault = Canaries(emulator, gateway.url), Vault(Path(folder))
+            vault.keep(canaries.in_vault)
             outcome.expected = {job.name: ask_directly(emulator, job.prompt) for job in self.plan.jobs}
-            prepared = self._airflow(database, canaries, dags)
+            prepared = self._airflow(database, canaries, vault, dags)
             prepared.sql(f"alter role current_user set idle_in_transaction_session_timeout = '{LOCKS_SECONDS}s'")
             with prepared as airflow:
                 if self.plan.faults:
                     emulator.fault(*self.plan.faults)
+                for wave in range(self.plan.waves):
+                    airflow.post("/api/v2/pools", json={"name": pool_of(wave), "slots": 0})
                 for dag_id in dags:
-                    self._run_dag(dag_id, airflow, emulator, outcome)
+                    self._run_dag(dag_id, airflow, emulator, canaries, gateway, vault, outcome)
                 self._collect(airflow, emulator, outcome)
                 self._say("looking for secrets")
                 outcome.spilled = [*canaries.in_database(airflow)]
@@ -130,61 +160,84 @@ class ChaosRun:
             outcome.spilled += canaries.in_files(self.home)
         return outcome
 
-    def _airflow(self, database: str, canaries: Canaries, dags: list[str]) -> LocalAirflow:
+    def _airflow(self, database: str, canaries: Canaries, vault: Vault, dags: list[str]) -> LocalAirflow:
         return LocalAirflow(
             home=self.home / "airflow",
             dags_folder=DAGS,
             database=database,
-            env={"CHAOS_HOME": str(self.home), **QUICK_TO_NOTICE},
-            connections={conn_id: canaries.connections[conn_id] for conn_id in CONNECTIONS},
+            env={"CHAOS_HOME": str(self.home), FOLDER: str(vault.folder), **BACKEND, **QUICK_TO_NOTICE},
+            connections=canaries.in_airflow,
             dags=dags,
             triggerers=2,
             parallelism=PARALLELISM,
             progress=self._say,
         )
 
-    def _run_dag(self, dag_id: str, airflow: LocalAirflow, emulator: LocalEmulator, outcome: Outcome) -> None:
-        mayhem = Mayhem(airflow, emulator, random.Random(self.plan.seed), self._say, self.plan.doomed)
-        total = sum(job.dag_id == dag_id for job in self.plan.jobs)
+    def _run_dag(
+        self,
+        dag_id: str,
+        airflow: LocalAirflow,
+        emulator: ChaosService,
+        canaries: Canaries,
+        gateway: Gateway,
+        vault: Vault,
+        outcome: Outcome,
+    ) -> None:
         run_id = airflow.trigger(dag_id)
-        self._say(f"{dag_id}: {total} tasks")
-        began = time.monotonic()
-        coming = list(self.plan.events)
-        quiet_since = shown = began
+        agenda, dice = Agenda(), random.Random(self.plan.seed)
+        mayhem = Mayhem(airflow, emulator, dice, self._say, self.plan.doomed, agenda)
+        conn_ids = {(job.task_id, job.map_index): job.conn_id for job in self.plan.jobs if job.dag_id == dag_id}
+        world = World(
+            airflow=airflow,
+            service=emulator,
+            canaries=canaries,
+            gateway=gateway,
+            vault=vault,
+            run=(dag_id, run_id),
+            conn_ids=conn_ids,
+            spared=self.plan.doomed,
+            agenda=agenda,
+            dice=dice,
+            say=self._say,
+        )
+        under_way = partial(_under_way, airflow, dag_id, run_id, self.plan.active)
+        story = Story(self.plan.events, mayhem, world, partial(_open, airflow), under_way, agenda)
+        self._say(f"{dag_id}: {len(conn_ids)} tasks")
+        began = shown = time.monotonic()
         while (state := _state(airflow, dag_id, run_id)) not in ("success", "failed"):
             if time.monotonic() - began > self._timeout:
                 self._say(f"{dag_id} has not ended within {self._timeout:g} s")
                 break
-            counts = _counts(airflow, dag_id, run_id)
             if time.monotonic() - shown > PROGRESS_INTERVAL:
                 shown = time.monotonic()
+                counts = _counts(airflow, dag_id, run_id)
                 self._say("       " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
-            done = sum(counts.get(name, 0) for name in ("success", "failed")) / total
-            mayhem.attend()
-            if coming and done >= coming[0].at and time.monotonic() - quiet_since > EVENT_GAP and mayhem.quiet:
-                self._happen(coming.pop(0), mayhem, outcome)
-                quiet_since = time.monotonic()
+            story.go_on()
             time.sleep(LOOK_INTERVAL)
         with contextlib.suppress(AirflowClientError, requests.RequestException):
-            mayhem.attend(all_now=True)
+            agenda.attend(all_now=True)
+        if not agenda.quiet:
+            agenda.missed.append("what happened last: nobody met it")
         outcome.dags[dag_id] = f"{state} after {time.monotonic() - began:.0f} s"
         outcome.seconds += time.monotonic() - began
+        outcome.hits += agenda.hits
+        outcome.schedulers += agenda.schedulers
+        outcome.events += story.happened
+        outcome.missed += [*agenda.missed, *(f"{kind}: it did not come to it" for kind in story.left)]
         self._say(f"{dag_id}: {outcome.dags[dag_id]}")
 
-    def _happen(self, event: Event, mayhem: Mayhem, outcome: Outcome) -> None:
-        mayhem.happen(event.kind)
-        outcome.events.append(event.kind)
-
-    def _collect(self, airflow: LocalAirflow, emulator: LocalEmulator, outcome: Outcome) -> None:
+    def _collect(self, airflow: LocalAirflow, emulator: ChaosService, outcome: Outcome) -> None:
         deadline = time.monotonic() + SETTLE_SECONDS
         while emulator.stats()["operations"]["running"] and time.monotonic() < deadline:
             time.sleep(LOOK_INTERVAL)
         outcome.stats = emulator.stats()
-        outcome.operations = emulator.operations()
+        outcome.operations = [{**row, "at": _seconds(row["created_at"])} for row in emulator.operations()]
         outcome.logs = read_task_logs(airflow.logs)
+        outcome.faults = [{**fault, "hits": [_seconds(at) for at in fault["hits"]]} for fault in emulator.faults()]
         for note in (self.home / "deaths").iterdir():
             name, _, stage = note.name.partition(".")
-            outcome.deaths.setdefault(name, set()).add(stage)
+            death = Death(int(note.read_text() or 0), note.stat().st_mtime, f"died by plan: {stage}")
+            outcome.deaths.setdefault(name, {})[stage] = death
         for job, row in self._rows(airflow, "select * from task_instance"):
             outcome.states[job.name] = row["state"]
         for job, row in self._rows(airflow, "select * from xcom where key in ('return_value', 'operation_id')"):
@@ -192,6 +245,8 @@ class ChaosRun:
             kept[job.name] = row["value"]
         for job, row in self._rows(airflow, "select * from task_instance_history"):
             outcome.failed_attempts.setdefault(job.name, {})[row["try_number"]] = set()
+            if row["end_date"]:
+                outcome.ended.setdefault(job.name, {})[row["try_number"]] = row["end_date"].timestamp()
         for job, row in self._rows(airflow, "select * from log where try_number is not null"):
             if row["try_number"] in outcome.failed_attempts.get(job.name, {}):
                 outcome.failed_attempts[job.name][row["try_number"]].add(row["event"])
@@ -203,7 +258,7 @@ class ChaosRun:
                 yield job, row
 
 
-def ask_directly(emulator: LocalEmulator, prompt: str) -> str:
+def ask_directly(emulator: ChaosService, prompt: str) -> str:
     """Ask the emulator for the text of a prompt, without the package and without an operation."""
     answer = requests.post(
         f"{emulator.url}/foundationModels/v1/completion",
@@ -216,6 +271,28 @@ def ask_directly(emulator: LocalEmulator, prompt: str) -> str:
     )
     answer.raise_for_status()
     return str(answer.json()["result"]["alternatives"][0]["message"]["text"])
+
+
+def _open(airflow: LocalAirflow, wave: int) -> None:
+    """Let the jobs of a wave begin."""
+    pool = pool_of(wave)
+    airflow.patch(f"/api/v2/pools/{pool}", json={"pool": pool, "slots": POOL_SLOTS, "include_deferred": False})
+
+
+def _under_way(airflow: LocalAirflow, dag_id: str, run_id: str, active: int, waves: int) -> bool:
+    """Tell whether no more jobs of these waves wait for their turn than may be queued or running."""
+    rows = airflow.sql(
+        "select count(*) as count from task_instance where dag_id = :dag and run_id = :run and pool = any(:pools)"
+        " and coalesce(state, 'none') in ('none', 'scheduled', 'queued')",
+        dag=dag_id,
+        run=run_id,
+        pools=[pool_of(wave) for wave in range(waves)],
+    )
+    return int(rows[0]["count"]) <= active
+
+
+def _seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
 
 
 def _state(airflow: LocalAirflow, dag_id: str, run_id: str) -> str:

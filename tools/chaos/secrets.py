@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import secrets
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from tools.chaos.plan import CONNECTIONS
+from tools.chaos.service import ChaosService
 from tools.harness.airflow import LocalAirflow
-from tools.harness.emulator import LocalEmulator
-
-TIMEOUT = 30.0
-"""Seconds for one request to the emulator."""
 
 MADE = {
     "an IAM token": r"t1\.[A-Za-z0-9_-]{40}\.[A-Za-z0-9_-]{86}",
@@ -24,49 +19,75 @@ MADE = {
 """What comes of a service-account key on its way, by its form."""
 
 
-@dataclass(frozen=True)
 class Canaries:
     """
-    One credential of each kind.
+    A credential of its own for each connection, and all that there ever were.
 
-    :param connections: The Airflow connections with them.
-    :param secrets: What must not be found, by its name.
+    :param gateway: The base URL of the gateway.
     """
 
-    connections: Mapping[str, Mapping[str, Any]]
-    secrets: Mapping[str, str]
+    def __init__(self, service: ChaosService, gateway: str) -> None:
+        self._service = service
+        self._gateway = gateway
+        self._numbers: dict[str, int] = {}
+        self.connections: dict[str, dict[str, Any]] = {}
+        """The Airflow connections."""
+        self.secrets: dict[str, str] = {}
+        """What must not be found, by its name."""
+        self.renew(list(CONNECTIONS))
 
-    @classmethod
-    def of(cls, emulator: LocalEmulator) -> Canaries:
-        """Have the emulator issue them."""
-        metadata = requests.get(
-            f"{emulator.url}/computeMetadata/v1/instance/service-accounts/default/token",
-            headers={"Metadata-Flavor": "Google"},
-            timeout=TIMEOUT,
-        )
-        metadata.raise_for_status()
-        token = metadata.json()["access_token"]
-        created = requests.post(f"{emulator.url}/_emulator/service-account-keys", json={}, timeout=TIMEOUT)
-        created.raise_for_status()
-        key = created.json()
-        base = {"conn_type": "yandex_ai_studio", "host": emulator.url}
-        extra = {"folder_id": emulator.folder_id}
-        credentials: tuple[dict[str, Any], ...] = (
-            {"password": emulator.api_key, "extra": extra},
-            {"extra": {**extra, "iam_token": token}},
-            {"extra": {**extra, "service_account_json": key}},
-        )
-        pem = [line for line in key["private_key"].splitlines() if len(line) == 64 and " " not in line]
-        return cls(
-            connections={conn_id: {**base, **it} for conn_id, it in zip(CONNECTIONS, credentials, strict=True)},
-            secrets={
-                "API key": emulator.api_key,
-                "IAM token of the connection": token,
-                "private key, first line": pem[0],
-                "private key, a line in the middle": pem[len(pem) // 2],
-                "private key, last line": pem[-1],
-            },
-        )
+    @property
+    def in_airflow(self) -> dict[str, dict[str, Any]]:
+        """The connections that Airflow's own database keeps."""
+        return {name: it for name, it in self.connections.items() if CONNECTIONS[name].through != "vault"}
+
+    @property
+    def in_vault(self) -> dict[str, dict[str, Any]]:
+        """The connections that only the secrets backend knows."""
+        return {name: it for name, it in self.connections.items() if CONNECTIONS[name].through == "vault"}
+
+    def revoke(self, conn_ids: Sequence[str]) -> None:
+        """Have the service refuse the credentials of these connections."""
+        tokens = False
+        for conn_id in conn_ids:
+            connection = self.connections[conn_id]
+            if key := connection.get("password"):
+                self._service.revoke_api_key(key)
+            elif key := connection["extra"].get("service_account_json"):
+                self._service.revoke_service_account_key(key["id"])
+                tokens = True
+            else:
+                tokens = True
+        if tokens:
+            self._service.revoke_iam_tokens()
+
+    def renew(self, conn_ids: Sequence[str]) -> None:
+        """Have the service issue new credentials for these connections."""
+        for conn_id in conn_ids:
+            self._numbers[conn_id] = self._numbers.get(conn_id, 0) + 1
+            way = CONNECTIONS[conn_id]
+            extra: dict[str, Any] = {"folder_id": self._service.folder_id}
+            if way.grpc:
+                extra |= {"transport": "grpc", "grpc_target": self._service.grpc_target}
+            host = self._gateway if way.through == "gateway" else self._service.url
+            connection: dict[str, Any] = {"conn_type": "yandex_ai_studio", "host": host, "extra": extra}
+            match way.credential:
+                case "api_key":
+                    connection["password"] = secret = f"AQVN{secrets.token_urlsafe(27)}"
+                    self._service.add_api_key(secret)
+                    self._note(conn_id, "API key", secret)
+                case "iam_token":
+                    extra["iam_token"] = secret = self._service.issue_iam_token()
+                    self._note(conn_id, "IAM token", secret)
+                case "service_account":
+                    extra["service_account_json"] = key = self._service.create_service_account_key()
+                    pem = [line for line in key["private_key"].splitlines() if len(line) == 64 and " " not in line]
+                    for line in (pem[0], pem[len(pem) // 2], pem[-1]):
+                        self._note(conn_id, f"private key, line {pem.index(line) + 1},", line)
+            self.connections[conn_id] = connection
+
+    def _note(self, conn_id: str, what: str, secret: str) -> None:
+        self.secrets[f"{what} {self._numbers[conn_id]} of {conn_id}"] = secret
 
     @property
     def patterns(self) -> dict[str, str]:
@@ -81,24 +102,20 @@ class Canaries:
             yield from (f"{name} in {path}" for name, pattern in wanted.items() if pattern.search(content))
 
     def in_database(self, airflow: LocalAirflow) -> Iterator[str]:
-        """Say which secret stands in which table, in any column, as text or as bytes."""
+        """Say which secrets stand in which table, in any column, as text or as bytes."""
         tables = airflow.sql("select tablename from pg_tables where schemaname = 'public' order by 1")
         if not self._sees(airflow):
             yield "the search is blind: it does not find the connections' host in their own table"
+        # Columns of bytes read as hexadecimal digits.
+        patterns = [*self.patterns.values(), *(secret.encode().hex() for secret in self.secrets.values())]
         for table in (row["tablename"] for row in tables):
-            for name, pattern in self.patterns.items():
-                # Columns of bytes read as hexadecimal digits.
-                in_hex = self.secrets[name].encode().hex() if name in self.secrets else pattern
-                found = airflow.sql(
-                    f'select count(*) as rows from "{table}" t where t::text ~ :pattern or t::text ~ :in_hex',
-                    pattern=pattern,
-                    in_hex=in_hex,
-                )
-                if rows := found[0]["rows"]:
-                    yield f"{name} in {rows} row(s) of the table {table}"
+            statement = f'select t::text as row from "{table}" t where t::text ~ :pattern'
+            for row in airflow.sql(statement, pattern="|".join(patterns)):
+                found = [name for name, pattern in self.patterns.items() if re.search(pattern, row["row"])]
+                yield f"{', '.join(found) or 'a secret, as bytes,'} in a row of the table {table}"
 
     def _sees(self, airflow: LocalAirflow) -> bool:
         """Tell whether the search finds what stands in the database in the clear."""
-        hosts = {re.escape(str(connection["host"])) for connection in self.connections.values()}
         statement = "select count(*) as rows from connection t where t::text ~ :pattern"
-        return all(airflow.sql(statement, pattern=host)[0]["rows"] == len(self.connections) for host in hosts)
+        hosts = [re.escape(str(connection["host"])) for connection in self.in_airflow.values()]
+        return all(airflow.sql(statement, pattern=host)[0]["rows"] == hosts.count(host) for host in hosts)

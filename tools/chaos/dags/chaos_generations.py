@@ -46,6 +46,7 @@ class MortalCompletionOperator(YandexAIStudioCompletionOperator):
         self.die_whole = die_whole
 
     def execute(self, context):
+        self._attempt = context["ti"].try_number
         self._reached("before_submit")
         client = self.hook.get_conn()
         send = client.send
@@ -59,13 +60,19 @@ class MortalCompletionOperator(YandexAIStudioCompletionOperator):
             return operation
 
         client.send = send_or_die
-        return super().execute(context)
+        text = super().execute(context)
+        if self.deferrable:
+            # The answer was there already: what was to die on the way to it and back dies here.
+            for stage in ("before_defer", "resume_begin", "resume_end"):
+                self._reached(stage)
+        return text
 
     def defer(self, **kwargs):
         self._reached("before_defer")
         super().defer(**kwargs)
 
     def execute_complete(self, context, event):
+        self._attempt = context["ti"].try_number
         self._reached("resume_begin")
         text = super().execute_complete(context, event)
         self._reached("resume_end")
@@ -75,7 +82,8 @@ class MortalCompletionOperator(YandexAIStudioCompletionOperator):
         if stage not in self.die_at:
             return
         try:
-            (HOME / "deaths" / f"{self.job}.{stage}").touch(exist_ok=False)
+            with (HOME / "deaths" / f"{self.job}.{stage}").open("x") as note:
+                note.write(str(self._attempt))
         except FileExistsError:
             return
         if self.die_whole:
@@ -83,7 +91,7 @@ class MortalCompletionOperator(YandexAIStudioCompletionOperator):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@task(retries=4, retry_delay=timedelta(seconds=1))
+@task(retries=4, retry_delay=timedelta(seconds=3))
 def check(expected: list[list[str]], texts: list[list[str]]) -> None:
     """Compare what downstream tasks get with what was asked for."""
     for wanted, found in zip(expected, texts, strict=True):
@@ -100,9 +108,9 @@ def make(dag_id: str, plan: dict[str, Any]) -> None:
         texts = [
             MortalCompletionOperator.partial(
                 task_id=task_id,
-                conn_id=members[0]["conn_id"],
+                pool=members[0]["pool"],
                 retries=plan["retries"],
-                retry_delay=timedelta(seconds=1),
+                retry_delay=timedelta(seconds=plan["retry_seconds"]),
                 map_index_template="{{ task.job }}",
             )
             .expand_kwargs(
@@ -111,7 +119,14 @@ def make(dag_id: str, plan: dict[str, Any]) -> None:
                         "job": job["name"],
                         **{
                             name: job[name]
-                            for name in ("prompt", "end_from_trigger", "deferrable", "die_at", "die_whole")
+                            for name in (
+                                "prompt",
+                                "conn_id",
+                                "end_from_trigger",
+                                "deferrable",
+                                "die_at",
+                                "die_whole",
+                            )
                         },
                     }
                     for job in members

@@ -1,0 +1,70 @@
+"""
+By what the ids of a job's operations may have got lost: by the death of an attempt, or of an answer. Without I/O.
+
+An attempt dies once, and is often heard of several times: the note that it left by plan, the event that killed it, a
+line of its supervisor, Airflow's own record of its end. The first of these that there is counts, and counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tools.chaos.account import Cause
+
+LOST_ANSWERS = frozenset({"lost_answer"})
+"""Faults of a submission that have their effect, and no answer."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """
+    That an attempt was killed.
+
+    :param at: When, in seconds since the epoch.
+    """
+
+    attempt: int
+    at: float
+    what: str
+
+
+def causes_of(deaths: Iterable[Death], answers: Iterable[Cause]) -> list[Cause]:
+    """
+    Return everything by which one id each may have got lost.
+
+    :param deaths: What is known of them, the best source first.
+    :param answers: The answers that got lost.
+    """
+    first: dict[int, Cause] = {}
+    for death in deaths:
+        first.setdefault(death.attempt, Cause(death.at, death.what))
+    return [*first.values(), *answers]
+
+
+def lost_answers(faults: Iterable[Mapping[str, Any]], job: str) -> Iterator[Cause]:
+    """
+    Return when answers to submissions of a job got lost.
+
+    :param faults: What became of each fault, its ``hits`` in seconds since the epoch.
+    """
+    for fault in faults:
+        if fault["kind"] in LOST_ANSWERS and (fault["match"] or "").strip() == job:
+            yield from (Cause(at, "its answer got lost") for at in fault["hits"])
+
+
+def not_met(faults: Sequence[Mapping[str, Any]], planned: int) -> list[str]:
+    """
+    Return the faults that did not take place.
+
+    :param faults: What became of each fault, those of the plan first.
+    :param planned: How many are of the plan: they must have hit as often as they should. An outage must have hit once.
+    """
+    left = [fault for fault in faults[:planned] if fault["times"]]
+    left += [fault for fault in faults[planned:] if not fault["hits"]]
+    return [
+        f"{fault['kind']} at {fault['route']}{' for ' + fault['match'].strip() if fault['match'] else ''}: "
+        f"hit {len(fault['hits'])} time(s), {fault['times']} left"
+        for fault in left
+    ]

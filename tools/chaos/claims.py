@@ -1,0 +1,142 @@
+"""What came of a run, held against its plan: the account of its operations, and the claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tools.chaos.account import Account, Cause, Created, Told, Verdict, settle
+from tools.chaos.causes import Death, causes_of, lost_answers, not_met
+from tools.chaos.logs import Line, kills, reason_of
+from tools.chaos.plan import QUIET_DAGS, Job, Plan
+from tools.chaos.report import Report, counted
+from tools.chaos.run import Outcome
+
+RESET_SECONDS = 60.0
+"""Seconds in which a scheduler that was started again takes tasks from those that had them."""
+
+
+def lines_of(plan: Plan, outcome: Outcome) -> dict[str, list[Line]]:
+    """Return the log lines of each job."""
+    return {job.name: outcome.logs.get(job.key, []) for job in plan.jobs}
+
+
+def account_of(plan: Plan, outcome: Outcome) -> Account:
+    """Reconcile the emulator's operations with the logs."""
+    job_of = {job.prompt: job.name for job in plan.jobs}
+    lines = lines_of(plan, outcome)
+    told = {
+        job.name: Told(
+            outcome.used.get(job.name),
+            [line.event for line in lines[job.name]],
+            causes_of(_deaths(job, outcome, lines[job.name]), _lost_answers(job, outcome)),
+            [hit.at for hit in outcome.hits if hit.task == (job.task_id, job.map_index) and hit.discards],
+        )
+        for job in plan.jobs
+    }
+    created = [Created(row["id"], row["state"], job_of[row["prompt_head"]], row["at"]) for row in outcome.operations]
+    return settle(created, told)
+
+
+def _deaths(job: Job, outcome: Outcome, lines: list[Line]) -> Iterator[Death]:
+    """Return what is known of the deaths of a job's attempts, the best source first."""
+    yield from outcome.deaths.get(job.name, {}).values()
+    for hit in outcome.hits:
+        if hit.task == (job.task_id, job.map_index) and hit.attempt is not None:
+            yield Death(hit.attempt, hit.at, hit.what)
+    yield from (Death(attempt, at, what) for attempt, at, what in kills(lines))
+    for attempt, at in outcome.ended.get(job.name, {}).items():
+        reason = reason_of(lines, attempt, events=outcome.failed_attempts[job.name][attempt])
+        new_scheduler = any(0 <= at - started <= RESET_SECONDS for started in outcome.schedulers)
+        if not reason.startswith("raised") and (new_scheduler or not reason.startswith("reset")):
+            yield Death(attempt, at, reason)
+
+
+def _lost_answers(job: Job, outcome: Outcome) -> Iterator[Cause]:
+    """Return when answers to a job got lost on their way."""
+    yield from lost_answers(outcome.faults, job.name)
+    for hit in outcome.hits:
+        if hit.task == (job.task_id, job.map_index) and hit.attempt is None and not hit.discards:
+            yield Cause(hit.at, hit.what)
+
+
+def reasons_of(plan: Plan, outcome: Outcome) -> dict[str, list[str]]:
+    """Say why attempts failed, for each job."""
+    lines = lines_of(plan, outcome)
+    return {
+        name: [reason_of(lines[name], number, events=events) for number, events in sorted(attempts.items())]
+        for name, attempts in outcome.failed_attempts.items()
+    }
+
+
+def common_claims(plan: Plan, outcome: Outcome, account: Account) -> Report:
+    """Check what must hold in every run."""
+    report = Report()
+    failed = [
+        f"{job.name}: {outcome.states.get(job.name)}" for job in plan.jobs if outcome.states.get(job.name) != "success"
+    ]
+    report.claim("all tasks succeed", failed, f"{len(plan.jobs) - len(failed)} of {len(plan.jobs)}")
+    wrong = [
+        f"{job.name}: {outcome.texts.get(job.name)!r}"
+        for job in plan.jobs
+        if outcome.texts.get(job.name) != outcome.expected[job.name] or job.prompt != outcome.expected[job.name]
+    ]
+    report.claim("every text is right, byte for byte", wrong, f"{len(plan.jobs) - len(wrong)} of {len(plan.jobs)}")
+    unfinished = [f"{dag}: {state}" for dag, state in outcome.dags.items() if not state.startswith("success")]
+    report.claim("the task that compares them downstream agrees", unfinished)
+    report.claim(
+        "every operation is accounted for",
+        account.of(Verdict.UNACCOUNTED),
+        f"{outcome.stats['submissions']} = " + " + ".join(str(account.count(verdict)) for verdict in Verdict),
+    )
+    report.claim("no operation is paid for again that was known", account.of(Verdict.SUPERSEDED))
+    report.claim(
+        "each that got lost is tied to a death or a lost answer",
+        account.of(Verdict.UNTIED),
+        f"{len(account.tied)} of {len(account.tied) + account.count(Verdict.UNTIED)}",
+    )
+    report.claim("no operation runs on that no log mentions", account.running_unmentioned)
+    report.claim("no operation was cancelled although wanted", account.of(Verdict.CANCELLED))
+    alive = [
+        f"{job.name}: {stage}"
+        for job in plan.jobs
+        for stage in job.die_at
+        if stage not in outcome.deaths.get(job.name, {})
+    ]
+    planned = sum(len(job.die_at) for job in plan.jobs)
+    report.claim("every planned death took place", alive, f"{planned - len(alive)} of {planned}")
+    missed = not_met(outcome.faults, len(plan.faults))
+    count = len(outcome.faults)
+    report.claim("every planned fault took place", missed, f"{count - len(missed)} of {count}")
+    report.claim("every planned event took place, and met somebody", outcome.missed, f"{len(outcome.events)} events")
+    report.claim("no secret is in a log, a table or an XCom", outcome.spilled)
+    return report
+
+
+def table(plan: Plan, outcome: Outcome, account: Account) -> str:
+    """Lay out what happened."""
+    reasons = reasons_of(plan, outcome)
+    attempts = [f"{1 + len(reasons.get(job.name, []))} attempt(s)" for job in plan.jobs]
+    parts = [
+        counted("Operations on the emulator", [verdict.value for verdict in account.verdicts.values()]),
+        f"  {account.unknown_lines:>5}  log lines call a submission unknown, {account.suspected} without an operation",
+        counted("Lost by", account.tied),
+        counted("Tasks by attempts", attempts),
+        counted("Failed attempts", [reason for found in reasons.values() for reason in found]),
+        counted("Deaths by plan", [stage for stages in outcome.deaths.values() for stage in stages]),
+        counted("Events", outcome.events),
+    ]
+    return "\n".join(parts)
+
+
+def quiet_claims(plan: Plan, outcome: Outcome, account: Account, report: Report) -> None:
+    """Check what must hold where nothing goes wrong."""
+    reasons = reasons_of(plan, outcome)
+    for dag_id, mode in QUIET_DAGS.items():
+        jobs = [job for job in plan.jobs if job.dag_id == dag_id]
+        failed = [f"{job.name}: {reason}" for job in jobs for reason in reasons.get(job.name, [])]
+        print(f"end_from_trigger={mode}: {outcome.dags[dag_id]}, {len(failed)} failed attempts")
+        if mode is None:
+            report.claim("no attempt fails where tasks end in the triggerer", failed)
+        count = sum(name.startswith(dag_id) for name in account.jobs.values())
+        repeated = [] if count == len(jobs) else [f"{count} submissions for {len(jobs)} tasks"]
+        report.claim(f"no submission is repeated with end_from_trigger={mode}", repeated, f"{count} submissions")
