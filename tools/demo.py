@@ -16,12 +16,14 @@ import sqlite3
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from tools.direct import Direct, ask
 from tools.harness.airflow import LocalAirflow
 from tools.harness.airflow_client import AirflowClientError
 from tools.harness.emulator import LocalEmulator
@@ -37,6 +39,15 @@ SCHEDULE_TIMEOUT = 60.0
 
 SECONDS, SECONDS_MAX = "3", "12"
 """How long the emulator takes for a text."""
+
+
+INSTRUCTIONS = "Answer in two sentences, for a data engineer. Today is {today}."
+PROMPT = "What is the Python package {package} for? Its README says:\n\n{text}"
+OPTIONS = {"temperature": 0.2, "maxTokens": "200"}
+"""What the DAG asks for; written down once more here, so that a request that changes on its way is seen."""
+
+Row = tuple[str, str, int, str]
+"""Package, summary, tokens, operation id: a row of the table that the DAG fills."""
 
 
 @dataclass
@@ -66,7 +77,7 @@ def service() -> Iterator[tuple[dict[str, Any], LocalEmulator | None]]:
         yield emulator.connection, emulator
 
 
-def table(rows: list[tuple[str, str, int, str]], seconds: dict[str, float]) -> str:
+def table(rows: list[Row], seconds: dict[str, float]) -> str:
     """Lay the summaries out for a terminal."""
     width = max(40, shutil.get_terminal_size((140, 24)).columns - 76)
     line = f"{{:<34}} {{:<{width}}} {{:>6}}  {{:<20}} {{:>8}}"
@@ -76,6 +87,42 @@ def table(rows: list[tuple[str, str, int, str]], seconds: dict[str, float]) -> s
         for package, text, tokens, id_ in rows
     ]
     return "\n".join([head, "-" * len(head), *body])
+
+
+def complaints(
+    rows: list[Row], expected: Mapping[str, Direct], operations: set[str], tries: Mapping[str, int]
+) -> list[str]:
+    """
+    Say what is wrong with the outcome.
+
+    :param rows: What the DAG loaded into its table.
+    :param expected: By package, what the emulator answers to the same question when it is asked directly.
+    :param operations: The operations that the emulator created.
+    :param tries: The attempts of each task.
+    """
+    found = {package: (text, tokens) for package, text, tokens, _ in rows}
+    wrong = [f"{package}: no summary" for package in expected if package not in found]
+    wrong += [f"{package}: nobody asked for a summary" for package in found if package not in expected]
+    for package in expected.keys() & found.keys():
+        text, tokens = found[package]
+        if text != expected[package].text:
+            wrong.append(f"{package}: {text!r} instead of {expected[package].text!r}")
+        if tokens != expected[package].total_tokens:
+            wrong.append(f"{package}: {tokens} tokens instead of {expected[package].total_tokens}")
+    ids = [row[3] for row in rows]
+    if set(ids) != operations or len(set(ids)) != len(ids):
+        wrong.append(f"the table names the operations {sorted(ids)}, the emulator created {sorted(operations)}")
+    return wrong + [f"{task} took {count} attempts" for task, count in tries.items() if count != 1]
+
+
+def answers(airflow: LocalAirflow, run_id: str, emulator: LocalEmulator) -> dict[str, Direct]:
+    """Ask the emulator directly what the DAG asked it, by package."""
+    end = airflow.get(f"/api/v2/dags/{DAG}/dagRuns/{quote(run_id)}")["data_interval_end"]
+    instructions = INSTRUCTIONS.format(today=end[: len("2026-01-01")])
+    return {
+        readme["package"]: ask(emulator, ("system", instructions), ("user", PROMPT.format(**readme)), options=OPTIONS)
+        for readme in airflow.xcom(DAG, run_id, "extract")
+    }
 
 
 def scheduled_run(airflow: LocalAirflow) -> str:
@@ -114,7 +161,8 @@ def run(*, stay: bool, home: Path, port: int) -> int:
         if state != "success":
             print(f"The run ended as {state}; the logs are in {airflow.logs}", file=sys.stderr)
             return 1
-        tasks = [task for task in airflow.task_instances(DAG, run_id) if task["task_id"] == GENERATION_TASK]
+        instances = airflow.task_instances(DAG, run_id)
+        tasks = [task for task in instances if task["task_id"] == GENERATION_TASK]
         operation_of = {
             task["map_index"]: airflow.xcom(DAG, run_id, GENERATION_TASK, "operation_id", task["map_index"])
             for task in tasks
@@ -135,7 +183,11 @@ def run(*, stay: bool, home: Path, port: int) -> int:
                 f"submissions {stats['submissions']}, reads of results {stats['requests']['operations.get']} "
                 f"(at most {stats['peak_requests_per_second']['operations.get']} in a second)"
             )
-            complete = complete and stats["submissions"] == len(tasks)
+            expected = answers(airflow, run_id, emulator)
+            tries = {f"{task['task_id']}[{task['map_index']}]": task["try_number"] for task in instances}
+            wrong = complaints(rows, expected, {row["id"] for row in emulator.operations()}, tries)
+            complete = complete and stats["submissions"] == len(tasks) and not wrong
+            print("\n".join(wrong) or "each text is what the emulator must answer, byte for byte, at the first attempt")
         print(f"tokens {sum(row[2] for row in rows)}, seconds {time.monotonic() - progress.started:.0f}")
         if stay:
             print(f"\nAirflow is at {airflow.url} (no password). Ctrl-C stops everything.", flush=True)

@@ -26,6 +26,7 @@ from tools.chaos.secrets import Canaries
 from tools.chaos.service import ChaosService
 from tools.chaos.story import Story
 from tools.chaos.world import World
+from tools.direct import ask
 from tools.harness.airflow import LocalAirflow, free_port
 from tools.harness.airflow_client import AirflowClientError
 from tools.harness.postgres import scratch_postgres
@@ -143,7 +144,7 @@ class ChaosRun:
         ):
             canaries, vault = Canaries(emulator, gateway.url), Vault(Path(folder))
             vault.keep(canaries.in_vault)
-            outcome.expected = {job.name: ask_directly(emulator, job.prompt) for job in self.plan.jobs}
+            outcome.expected = {job.name: ask(emulator, ("user", job.prompt)).text for job in self.plan.jobs}
             prepared = self._airflow(database, canaries, vault, dags)
             prepared.sql(f"alter role current_user set idle_in_transaction_session_timeout = '{LOCKS_SECONDS}s'")
             with prepared as airflow:
@@ -256,21 +257,6 @@ class ChaosRun:
         for row in airflow.sql(statement):
             if job := self._by_key.get((row["dag_id"], row["task_id"], row["map_index"])):
                 yield job, row
-
-
-def ask_directly(emulator: ChaosService, prompt: str) -> str:
-    """Ask the emulator for the text of a prompt, without the package and without an operation."""
-    answer = requests.post(
-        f"{emulator.url}/foundationModels/v1/completion",
-        json={
-            "modelUri": f"gpt://{emulator.folder_id}/yandexgpt",
-            "messages": [{"role": "user", "text": prompt}],
-        },
-        headers={"Authorization": f"Api-Key {emulator.api_key}"},
-        timeout=30,
-    )
-    answer.raise_for_status()
-    return str(answer.json()["result"]["alternatives"][0]["message"]["text"])
 
 
 def _open(airflow: LocalAirflow, wave: int) -> None:
