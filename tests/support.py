@@ -7,7 +7,12 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
+from airflow.sdk.bases.xcom import BaseXCom
+
 from airflow_provider.yandex_ai_studio.emulator import Emulator
+
+ENDS_IN_TRIGGERER = hasattr(BaseXCom, "aset")
+"""Whether a task may end in the triggerer: Airflow 3.2 writes no XComs there."""
 
 API_KEY = "AQVNunit-test-canary-key"
 FOLDER = "b1gunittests"

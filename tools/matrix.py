@@ -36,6 +36,9 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """The last one where an interpreter is found."""
 
 LOWEST = "3.2"
+OLDER = ("fastapi<0.137",)
+"""What Airflow 3.2.0 does not run with, though it allows it: each task then fails as it reports its end."""
+
 PINNED = "3.3"
 """Whose cells get the versions of the constraints files."""
 
@@ -146,7 +149,7 @@ class Cell:
     def _pins(self) -> list[str]:
         if self.airflow == PINNED and self.constraints.exists():
             return self.constraints.read_text().splitlines()
-        return floors() if self.airflow == LOWEST else []
+        return [*OLDER, *floors()] if self.airflow == LOWEST else []
 
     def _version(self) -> str:
         code = "from importlib.metadata import version; print(version('apache-airflow-core'))"

@@ -15,7 +15,7 @@ from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
-from support import FOLDER, Store, TaskInstance
+from support import ENDS_IN_TRIGGERER, FOLDER, Store, TaskInstance
 
 PROMPT = "Tell me of ducks. «Утки» 🦆 swim."
 SCHEMA = {
@@ -175,6 +175,6 @@ def test_an_operation_that_is_paid_for_is_found_though_the_tokenizer_is_down(
 def test_a_task_whose_answer_must_be_worked_on_does_not_end_in_the_triggerer(
     hook: YandexAIStudioHook, context: Context, store: Store, parameters: dict[str, Any]
 ) -> None:
-    assert deferred(task(hook), context).end_from_trigger
+    assert deferred(task(hook), context).end_from_trigger is ENDS_IN_TRIGGERER
     store.values.clear()
     assert not deferred(task(hook, **parameters), context).end_from_trigger

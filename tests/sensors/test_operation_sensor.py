@@ -17,7 +17,7 @@ from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudi
 from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
 from airflow_provider.yandex_ai_studio.sensors.start import template_for_the_triggerer
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
-from support import SteppedTime, TaskInstance
+from support import ENDS_IN_TRIGGERER, SteppedTime, TaskInstance
 
 Context = dict[str, Any]
 MakeSensor = Callable[..., YandexAIStudioOperationSensor]
@@ -174,7 +174,7 @@ def test_the_output_of_a_task_becomes_a_template_that_the_triggerer_can_render()
         "operation_id": "{{ ti.xcom_pull(task_ids='submit', key='return_value', map_indexes=-1) }}",
         "conn_id": "yandex_ai_studio_default",
         "api": "completion",
-        "end_from_trigger": True,
+        "end_from_trigger": ENDS_IN_TRIGGERER,
         "margin": 900.0,
     }
     assert wait.start_trigger_args.timeout > timedelta(seconds=600)
