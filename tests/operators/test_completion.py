@@ -506,3 +506,17 @@ def test_a_killed_task_cancels_only_what_nobody_will_come_for(
     states["run"]["generate"] = "failed"
     operator.on_kill()
     assert emulator.stats()["operations"]["cancelled"] == 1
+
+
+def test_a_task_that_is_cleared_to_start_over_cancels_what_it_leaves_behind(
+    hook: YandexAIStudioHook, context: Context, store: Store, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
+        lambda **which: {"run": {"generate": "restarting"}},
+    )
+    operator = task(hook, wait_for_completion=False)
+    operator.execute(context)
+    store.values.clear()
+    operator.on_kill()
+    assert emulator.stats()["operations"]["cancelled"] == 1

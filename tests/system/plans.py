@@ -16,7 +16,7 @@ AWKWARD = (
 EXAMPLES = ("summarize_dependencies", "submit_and_wait")
 """The example DAGs that run here, in files of the same names."""
 
-PACKAGES = 8
+PACKAGES = 10
 """How many packages the example DAG summarizes."""
 
 DOOMED = {"route": "completionAsync", "kind": "operation_error", "code": 13, "message": "doomed"}
@@ -59,6 +59,10 @@ PLANS = {
     "lost_answer_is_final": Plan("system_lost_answer_is_final", fault=LOST_ANSWER),
     "clear_succeeded": Plan("system_generate", "The cleared success is asked for once.", own_service=False),
     "clear_deferred": Plan("system_generate"),
+    "clear_kept": Plan("system_generate"),
+    "clear_on_worker": Plan("system_generate_on_the_worker"),
+    "delivered_twice": Plan("system_generate_on_the_worker"),
+    "lost_worker": Plan("system_generate_on_the_worker_again"),
     "mark_failed": Plan("system_generate_again"),
     "mark_success": Plan("system_generate_again"),
     "mark_run_failed": Plan("system_generate_again"),

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import requests
@@ -14,6 +15,19 @@ import requests
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from tools.harness.airflow import LocalAirflow
 from tools.harness.airflow_client import POLL_INTERVAL, AirflowClientError
+
+AIRFLOW = tuple(int(part) for part in version("apache-airflow-core").split(".")[:2])
+JOURNAL_LASTS = AIRFLOW >= (3, 3)
+"""Whether this Airflow keeps the state of a task from attempt to attempt."""
+
+TRIGGERS_ARE_TOLD = AIRFLOW >= (3, 3)
+"""Whether this Airflow tells a trigger that its task was taken from it."""
+
+ENDS_IN_TRIGGERER = AIRFLOW >= (3, 3)
+"""Whether this Airflow lets a task end in the triggerer, and start there."""
+
+CLEAR_DISCARDS = AIRFLOW >= (3, 4)
+"""Whether a plain clear of this Airflow discards the state of a task."""
 
 PATIENCE = 90.0
 """Seconds that anything may take here; two cores run everything at once."""
@@ -98,9 +112,11 @@ class Run:
         """Mark a task, as a person does in the UI."""
         self.airflow.patch(f"{self.path}/taskInstances/{task_id}", json={"new_state": state})
 
-    def clear(self, *task_ids: str) -> None:
+    def clear(self, *task_ids: str, keep_state: bool = False) -> None:
         """Clear tasks, as a person does in the UI."""
         body = {"dry_run": False, "dag_run_id": self.run_id, "task_ids": task_ids, "only_failed": False}
+        if keep_state and CLEAR_DISCARDS:
+            body["keep_task_state"] = True
         self.airflow.post(f"/api/v2/dags/{self.dag_id}/clearTaskInstances", json=body)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,10 @@ import pytest
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
-from airflow_provider.yandex_ai_studio.durability.kill import is_abandoned
+from airflow_provider.yandex_ai_studio.durability import kill
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.triggers import operation as operation_trigger
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
 from airflow_provider.yandex_ai_studio.waiting import decision, schedule
 from support import API_KEY, TaskInstance
@@ -29,6 +31,16 @@ def trigger(operation_id: str, **fields: Any) -> YandexAIStudioOperationTrigger:
     made = YandexAIStudioOperationTrigger(operation_id, submitted_at=time.time() - 5, **fields)
     made.resume_after = 0.0
     return made
+
+
+def airflow_says(monkeypatch: pytest.MonkeyPatch, state: str | None, discards: bool, found: str | None) -> None:
+    """Let Airflow say how the task stands, what a clear does, and which operation the attempt under way has."""
+    monkeypatch.setattr(
+        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
+        lambda **which: {"run": {"generate": state}},
+    )
+    monkeypatch.setattr(kill, "clear_may_discard", lambda: discards)
+    monkeypatch.setattr(XCom, "get_one", lambda **which: found)
 
 
 async def events_of(trigger: YandexAIStudioOperationTrigger) -> list[TriggerEvent]:
@@ -84,7 +96,7 @@ async def test_a_final_answer_ends_the_task_with_the_xcoms_that_no_worker_has_wr
         assert where == {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": -1}
         written[key] = value
 
-    monkeypatch.setattr(XCom, "aset", aset)
+    monkeypatch.setattr(XCom, "aset", aset, raising=False)  # Airflow 3.2 has none
     operation_id = operation(hook)
     emulator.advance(3600)
     waiting = trigger(operation_id, end_from_trigger=True)
@@ -107,7 +119,7 @@ async def test_xcoms_that_can_t_be_written_here_are_left_to_a_worker(
     async def aset(**what: Any) -> None:
         raise ConnectionError("the API server is down")
 
-    monkeypatch.setattr(XCom, "aset", aset)
+    monkeypatch.setattr(XCom, "aset", aset, raising=False)  # Airflow 3.2 has none
     operation_id = operation(hook)
     emulator.advance(3600)
     waiting = trigger(operation_id, end_from_trigger=True)
@@ -179,50 +191,46 @@ async def test_neither_kwargs_nor_logs_hold_a_secret_or_a_text(
 
 
 @pytest.mark.parametrize(
-    ("states", "abandoned"),
+    ("state", "discards", "found", "cancelled"),
     [
-        ({}, True),
-        ({"run": {}}, True),
-        ({"run": {"generate": "failed"}}, True),
-        ({"run": {"generate": "success"}}, True),
-        ({"run": {"generate": "deferred"}}, False),
-        ({"run": {"generate": "running"}}, False),
-        ({"run": {"generate": "restarting"}}, False),
-        ({"run": {"generate": "up_for_retry"}}, False),
-        ({"run": {"generate": "queued"}}, False),
-        ({"run": {"generate": None}}, False),
-        ({"other": {"generate": "running"}}, True),
+        ("failed", False, None, 1),
+        ("deferred", False, None, 0),
+        (None, False, None, 0),
+        ("failed", True, None, 1),
+        ("deferred", True, "its own", 0),
+        ("deferred", True, "another", 1),
     ],
 )
-def test_an_operation_is_abandoned_only_when_its_task_is_over(
-    ti: TaskInstance, states: dict[str, Any], abandoned: bool
-) -> None:
-    assert is_abandoned(states, ti) is abandoned
-
-
-def test_a_mapped_task_is_looked_up_under_its_own_name(ti: TaskInstance) -> None:
-    ti.map_index = 3
-    states = {"run": {"generate": "failed", "generate_3": "deferred"}}
-    assert not is_abandoned(states, ti)
-
-
-@pytest.mark.parametrize(("state", "cancelled"), [("failed", 1), ("deferred", 0), (None, 0)])
 async def test_a_kill_cancels_only_what_nobody_will_come_for(
     hook: YandexAIStudioHook,
     emulator: Emulator,
     ti: TaskInstance,
     monkeypatch: pytest.MonkeyPatch,
     state: str | None,
+    discards: bool,
+    found: str | None,
     cancelled: int,
 ) -> None:
-    monkeypatch.setattr(
-        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
-        lambda **which: {"run": {"generate": state}},
-    )
     killed = trigger(operation(hook), cancel_on_kill=True)
     killed.task_instance = ti  # type: ignore[assignment]
+    airflow_says(monkeypatch, state, discards, killed.operation_id if found == "its own" else found)
     await killed.on_kill()
     assert emulator.stats()["operations"]["cancelled"] == cancelled
+
+
+async def test_a_cleared_task_that_begins_late_still_decides(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kill, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(operation_trigger, "ON_KILL_PATIENCE", 0.0)
+    killed = trigger(operation(hook), cancel_on_kill=True)
+    killed.task_instance = ti  # type: ignore[assignment]
+    airflow_says(monkeypatch, None, True, None)
+    await killed.on_kill()
+    assert emulator.stats()["operations"]["cancelled"] == 0
+    airflow_says(monkeypatch, "running", True, "another")
+    await asyncio.gather(*operation_trigger._settling)
+    assert emulator.stats()["operations"]["cancelled"] == 1
 
 
 async def test_a_kill_of_a_wait_for_somebody_else_s_operation_cancels_nothing(

@@ -17,7 +17,12 @@ from airflow_provider.yandex_ai_studio.answers.outcome import answer_of, invalid
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output
 from airflow_provider.yandex_ai_studio.durability.journal import Journal
-from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, is_last_attempt, look_whether_abandoned
+from airflow_provider.yandex_ai_studio.durability.kill import (
+    TaskInstanceKey,
+    is_forgotten,
+    is_last_attempt,
+    look_whether_abandoned,
+)
 from airflow_provider.yandex_ai_studio.durability.resume import (
     Wakeup,
     deferral_timeout,
@@ -98,7 +103,7 @@ class OperationOperator(BaseOperator):
         self.end_from_trigger = end_from_trigger
         self.on_unknown_submission = on_unknown_submission
         self.cancel_on_kill = cancel_on_kill
-        self._kill_target: tuple[TaskInstanceKey, str] | None = None
+        self._kill_target: tuple[TaskInstanceKey, str, Journal] | None = None
 
     @property
     def at_once(self) -> bool:
@@ -181,17 +186,18 @@ class OperationOperator(BaseOperator):
         if self.at_once:
             self.before_submission(request)
             return self._deliver(context, *self.generate(request))
+        journal = Journal(context.get("task_state_store"))
         submitted = Submission(
             self.submission_call(request),
             api=self.api,
             hook=self.hook,
-            journal=Journal(context.get("task_state_store")),
+            journal=journal,
             question=self.free_question(request),
             before=partial(self.before_submission, request),
             on_unknown=self.on_unknown_submission,
             log=self.log,
         ).run()
-        self._kill_target = (context["ti"], submitted.operation_id)
+        self._kill_target = (context["ti"], submitted.operation_id, journal)
         context["ti"].xcom_push("operation_id", submitted.operation_id)
         if not self.wait_for_completion:
             return submitted.operation_id
@@ -208,16 +214,16 @@ class OperationOperator(BaseOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the answer, once the trigger has said that the wait is over."""
         wakeup = Wakeup.of(event)
-        self._kill_target = (context["ti"], wakeup.wait.operation_id)
+        self._kill_target = (context["ti"], wakeup.wait.operation_id, Journal(context.get("task_state_store")))
         return self._take_or_wait(context, wakeup, None)
 
     def on_kill(self) -> None:
         """Cancel the operation, if nobody will come for it."""
         if not self.cancel_on_kill or self._kill_target is None:
             return
-        ti, operation_id = self._kill_target
+        ti, operation_id, journal = self._kill_target
         timed_out = isinstance(sys.exception(), AirflowTaskTimeout)
-        if not look_whether_abandoned(ti) and not (timed_out and is_last_attempt(ti)):
+        if not look_whether_abandoned(ti) and not is_forgotten(journal) and not (timed_out and is_last_attempt(ti)):
             self.log.info("Operation %s goes on: its task will run again, and find it", operation_id)
             return
         try:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk.execution_time.xcom import XCom
@@ -13,11 +14,23 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider.yandex_ai_studio.answers.outcome import story_of, xcoms_of
 from airflow_provider.yandex_ai_studio.api.models import Api, Generation
-from airflow_provider.yandex_ai_studio.durability.kill import look_whether_abandoned
+from airflow_provider.yandex_ai_studio.durability.kill import (
+    RESULT_KEPT,
+    Claim,
+    TaskInstanceKey,
+    look_who_claims,
+    settle,
+)
 from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN, Wakeup
 from airflow_provider.yandex_ai_studio.exceptions import RequestError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Outcome, Wait
+
+ON_KILL_PATIENCE = 20.0
+"""Seconds that a kill may take here; Airflow gives it 30."""
+
+_settling: set[asyncio.Task[None]] = set()
+"""What goes on after its kill: the loop alone would forget it."""
 
 
 class YandexAIStudioOperationTrigger(BaseTrigger):
@@ -119,8 +132,23 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         """Cancel the operation, if nobody will come for it."""
         if not self.cancel_on_kill or self.task_instance is None:
             return
-        if not await asyncio.to_thread(look_whether_abandoned, self.task_instance):
-            self.log.info("Operation %s goes on: its task will run again, and find it", self.operation_id)
+        settling = asyncio.create_task(self._settle(self.task_instance))
+        _settling.add(settling)
+        settling.add_done_callback(_settling.discard)
+        try:
+            await asyncio.wait_for(asyncio.shield(settling), ON_KILL_PATIENCE)
+        except TimeoutError:
+            self.log.info(
+                "Operation %s goes on for now: its task was cleared, and has not begun anew yet. If it then submits "
+                "another operation, because its state was discarded, this one is cancelled.",
+                self.operation_id,
+            )
+
+    async def _settle(self, ti: TaskInstanceKey) -> None:
+        until = (self.submitted_at or time.time()) + RESULT_KEPT
+        claim = await settle(partial(look_who_claims, ti, self.operation_id), until, self.log)
+        if claim is not Claim.NOBODY:
+            self.log.info("Operation %s goes on: %s", self.operation_id, claim.value)
             return
         try:
             asked = await YandexAIStudioHook(self.conn_id).cancel_if_running(self.operation_id, self.api)

@@ -32,6 +32,13 @@ def system_generate_on_the_worker():
 
 
 @dag(schedule=None, max_active_runs=50)
+def system_generate_on_the_worker_again():
+    YandexAIStudioCompletionOperator(
+        task_id="generate", prompt=PROMPT, conn_id=CONN_ID, deferrable=False, retries=2, retry_delay=timedelta(0)
+    )
+
+
+@dag(schedule=None, max_active_runs=50)
 def system_generate_again():
     YandexAIStudioCompletionOperator(
         task_id="generate", prompt=PROMPT, conn_id=CONN_ID, retries=2, retry_delay=timedelta(0)
@@ -45,5 +52,6 @@ def system_sense():
 
 system_generate()
 system_generate_on_the_worker()
+system_generate_on_the_worker_again()
 system_generate_again()
 system_sense()
