@@ -3,6 +3,7 @@ Everything this package raises.
 
 YandexAIStudioError
 ├── ConfigurationError            the task, the connection or a parameter is wrong; nothing was sent     (no retry)
+├── ConnectionNotFound            Airflow has no such connection, or can't reach what holds it
 ├── RequestError                  the service, or the way to it, refused one request
 │   ├── BadRequest                400: the request itself is wrong                                       (no retry)
 │   ├── AuthenticationError       401: the credential is not accepted
@@ -27,7 +28,7 @@ YandexAIStudioError
 
 from __future__ import annotations
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 __all__ = [
     "AnswerRefused",
@@ -35,6 +36,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequest",
     "ConfigurationError",
+    "ConnectionNotFound",
     "ContentFiltered",
     "InvalidOutput",
     "NotFound",
@@ -59,6 +61,14 @@ class YandexAIStudioError(AirflowException):
 
 class ConfigurationError(YandexAIStudioError, AirflowFailException):
     """A parameter or a connection is wrong. Nothing was sent, nothing is billed."""
+
+
+class ConnectionNotFound(YandexAIStudioError, AirflowNotFoundException):
+    """
+    Airflow has no such connection. It says so, too, where a secrets backend gives no answer for now.
+
+    So another attempt may find it. Nothing was sent, nothing is billed.
+    """
 
 
 class RequestError(YandexAIStudioError):

@@ -33,13 +33,11 @@ SECRET = "AQVNcanary"
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Connect within a moment, and without the proxy of whoever runs this."""
+def direct(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Without the proxy of whoever runs this."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.setattr(sending, "CONNECT_TIMEOUT", 0.5)
-    triggerer._timeout.cache_clear()
     yield
     triggerer._timeout.cache_clear()
 
@@ -57,6 +55,11 @@ class Scene:
         self.stack.enter_context(running(server))
         return server.address
 
+    def hurry(self) -> None:
+        """Let whoever connects give up soon."""
+        self.monkeypatch.setattr(sending, "CONNECT_TIMEOUT", 0.5)
+        triggerer._timeout.cache_clear()
+
     def behind(self, proxy: str) -> str:
         """Return a host that the proxy alone can reach."""
         self.monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -72,7 +75,7 @@ def scene(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Scene]:
 def submit(road: str, base_url: str, **fields: Any) -> Any:
     at = Endpoints.at(base_url)
     target = base_url.partition("://")[2]
-    settings = Settings(ApiKey(SECRET), at, transport="grpc", grpc_target=target, **{"timeout": 3.0, **fields})
+    settings = Settings(ApiKey(SECRET), at, transport="grpc", grpc_target=target, **{"timeout": 4.0, **fields})
     return send(road, settings, completion.submit_completion(at, REQUEST))
 
 
@@ -114,7 +117,8 @@ def proxy_that_wants_a_login(scene: Scene) -> str:
 
 
 def proxy_that_hangs(scene: Scene) -> str:
-    return f"https://{scene.behind('http://' + scene.raw(lambda _: time.sleep(4)))}"
+    scene.hurry()
+    return f"https://{scene.behind('http://' + scene.raw(lambda _: time.sleep(6)))}"
 
 
 def unknown_name(_: Scene) -> str:
@@ -127,6 +131,7 @@ def nobody_there(_: Scene) -> str:
 
 def nobody_answers(scene: Scene) -> str:
     """A full backlog: the kernel lets further connections wait."""
+    scene.hurry()
     listening = scene.stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
     address = listening.getsockname()
     for _ in range(2):
@@ -137,7 +142,8 @@ def nobody_answers(scene: Scene) -> str:
 
 
 def handshake_hangs(scene: Scene) -> str:
-    return f"https://{scene.raw(lambda _: time.sleep(4))}"
+    scene.hurry()
+    return f"https://{scene.raw(lambda _: time.sleep(6))}"
 
 
 def handshake_breaks(scene: Scene) -> str:
@@ -150,7 +156,7 @@ UNREACHED = ("the host was not reached in time|the TLS handshake failed", "firew
 BEFORE = [
     (untrusted_certificate, *NOT_TRUSTED),
     (certificate_of_another_host, *NOT_TRUSTED),
-    (plain_port, "the port does not speak TLS", "http:// where it says https://"),
+    (plain_port, "the port does not speak TLS", "should it begin with http://"),
     (dead_proxy, "the proxy can't be reached: connection refused", "HTTPS_PROXY"),
     (proxy_that_refuses, "the proxy refused the connection .HTTP 403.", "HTTPS_PROXY"),
     (proxy_that_wants_a_login, "the proxy refused the connection .HTTP 407.", "HTTPS_PROXY"),

@@ -8,7 +8,9 @@ import pytest
 
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.client.credentials import ApiKey, IamToken, ServiceAccountKey
+from airflow_provider.yandex_ai_studio.client.network import CA_VARIABLES
 from airflow_provider.yandex_ai_studio.client.settings import CREDENTIAL_FIELDS, FIELDS, POLLS_PER_SECOND, Settings
+from airflow_provider.yandex_ai_studio.client.worker import Client
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY-----\n"
@@ -193,6 +195,77 @@ def test_a_host_is_one_base_url_for_all_services(host, base_url):
     assert settings(host=host).endpoints == Endpoints(*[base_url] * 5)
 
 
-@pytest.mark.parametrize("host", ["ftp://gateway.example", "://gateway.example", "http://", "https:///path"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *["ftp://gateway.example", "://gateway.example", "http://", "https:///path"],
+        *["https://gateway.example:port", "gateway.example:99999", "https://gateway.example?key=canary", "a#canary"],
+    ],
+)
 def test_a_host_that_is_no_base_url_is_refused(host):
-    assert "`host`" in refusal(host=host)
+    said = refusal(host=host)
+    assert "`host`" in said
+    assert "canary" not in said
+
+
+@pytest.mark.parametrize(
+    "host", ["https://user:canary@gateway.example", "canary@gateway.example", "ftp://u:canary@x", "http://u:canary@"]
+)
+def test_a_login_in_the_base_url_is_refused_unseen(host):
+    said = refusal(host=host)
+    assert "has a login in `host`. Take it out" in said
+    assert "canary" not in said
+    assert "canary" not in refusal(grpc_target=host)
+
+
+@pytest.mark.parametrize(
+    "host", ["http://llm.api.cloud.yandex.net", "http://yandex.cloud", "http://8.8.8.8:8080", "http://[2a02:6b8::1]/x"]
+)
+def test_a_key_does_not_go_through_the_internet_in_the_clear(host):
+    assert "without encryption. Use https://" in refusal(host=host)
+    assert settings(host=host.replace("http://", "https://")).exposed_to is None
+    target = host.removeprefix("http://").partition("/")[0]
+    assert "without encryption" in refusal(host="http://localhost", grpc_target=target, transport="grpc")
+
+
+@pytest.mark.parametrize(
+    ("host", "fields", "exposed_to"),
+    [
+        ("http://127.0.0.1:8085", {}, None),
+        ("http://localhost:8085", {}, None),
+        ("http://[::1]:8085", {}, None),
+        ("https://gateway.example", {}, None),
+        (None, {}, None),
+        (None, {"transport": "grpc"}, None),
+        ("http://gateway.example", {}, "gateway.example"),
+        ("http://emulator:8085", {}, "emulator"),
+        ("http://10.0.0.7", {}, "10.0.0.7"),
+        ("http://127.0.0.1", {"transport": "grpc", "grpc_target": "emulator:8086"}, "emulator"),
+        ("http://127.0.0.1", {"grpc_target": "emulator:8086"}, None),
+        ("https://gateway.example", {"transport": "grpc", "grpc_target": "emulator:8086"}, None),
+    ],
+)
+def test_within_a_company_a_key_in_the_clear_is_a_warning_once_per_client(host, fields, exposed_to, caplog):
+    given = settings(host=host, **fields)
+    assert given.exposed_to == exposed_to
+    with Client(given):
+        warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == (exposed_to is not None)
+    assert all(f"go to {exposed_to} without encryption" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("name", ["ca_bundle", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("content", [None, b"no certificate", b"\xff"], ids=["gone", "text", "binary"])
+def test_certificates_that_can_t_be_read_are_an_error_that_names_where_they_are_named(
+    name, content, tmp_path, monkeypatch
+):
+    path = tmp_path / "company.pem"
+    if content is not None:
+        path.write_bytes(content)
+    for variable in CA_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    if name != "ca_bundle":
+        monkeypatch.setenv(name, str(path))
+    given = settings(ca_bundle=str(path) if name == "ca_bundle" else None)
+    with pytest.raises(ConfigurationError, match=rf"^Correct .*{name}.*\n{path} can't be used .*Nothing was sent"):
+        Client(given)

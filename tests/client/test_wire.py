@@ -220,14 +220,17 @@ def test_no_proxy_exempts_a_host_on_every_road(
 ) -> None:
     """The direct way leads nowhere: names are not known here."""
     monkeypatch.setenv("NO_PROXY", exempt)
-    monkeypatch.setattr(socket, "getaddrinfo", _no_names)
+    look_up = socket.getaddrinfo
+
+    def look_up_nothing_else(host: Any, *rest: Any, **named: Any) -> Any:
+        if host == "127.0.0.1":
+            return look_up(host, *rest, **named)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_nothing_else)
     with pytest.raises(ServiceUnavailable):
         send(road, internet.settings(road, timeout=2.0), REST["submit"][0])
     assert internet.proxy.asked == []
-
-
-def _no_names(*_: Any, **__: Any) -> Any:
-    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

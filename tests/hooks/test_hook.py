@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
     ConfigurationError,
+    ConnectionNotFound,
     NotFound,
     PermissionDenied,
     RateLimited,
@@ -121,6 +123,17 @@ def test_repetition_gives_up_and_says_why(hook: YandexAIStudioHook, emulator: Em
     with pytest.raises(RateLimited, match="quota limit exceed"):
         hook.submit_completion(hook.completion_request(prompt=TEXT))
     assert 10 < sum(clock.slept) < 60
+
+
+def test_a_connection_that_airflow_does_not_find_says_what_to_do_and_may_be_found_by_a_retry() -> None:
+    with pytest.raises(
+        ConnectionNotFound, match=r"^Create the Airflow connection 'nowhere' .*\n.*secrets backend"
+    ) as e:
+        YandexAIStudioHook("nowhere").get_conn()
+    assert not isinstance(e.value, AirflowFailException)
+    works, said = YandexAIStudioHook("nowhere").test_connection()
+    assert not works
+    assert "Create the Airflow connection" in said
 
 
 def test_a_service_that_can_t_be_reached_took_nothing(connect: Callable[..., None]) -> None:

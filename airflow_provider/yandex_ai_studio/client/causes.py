@@ -12,7 +12,9 @@ CHECK_TRUST = (
     "Check what is between here and the service: if your company's network ends TLS, put the path of its CA's PEM file "
     "into `ca_bundle` of the Airflow connection."
 )
-CHECK_SCHEME = "Check the base URL of the Airflow connection: is it http:// where it says https://?"
+CHECK_SCHEME = (
+    "Check the base URL of the Airflow connection: should it begin with http://? Without a scheme it means https://."
+)
 CHECK_PLAIN = "Check the base URL and `grpc_target` of the Airflow connection: does gRPC listen there, and is it TLS?"
 CHECK_NAME = "Check the base URL of the Airflow connection, and the DNS of this machine."
 CHECK_PROXY = "Check the proxy that HTTPS_PROXY or HTTP_PROXY names, or exempt the host by NO_PROXY."

@@ -90,7 +90,7 @@ class ServiceAccountKey:
         }
         try:
             return jwt.encode(claims, self.private_key, algorithm="PS256", headers={"kid": self.id})
-        except (ValueError, TypeError, AttributeError, jwt.PyJWTError):
+        except Exception:  # of PyJWT, of cryptography, or of the libraries below it
             raise ConfigurationError(
                 f"The private key of the authorized key {self.id} can't be read; create a new one with "
                 "`yc iam key create`. Nothing was sent to the service."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,19 @@ CONNECT_TIMEOUT = 10.0
 
 under_way: ContextVar[bool] = ContextVar("under_way", default=False)
 """Whether a byte of the request at hand was sent. What fails before that is no submission, whatever its type."""
+
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_exposure(settings: Settings) -> None:
+    """Say it where the credential goes through a network without encryption. Meant for once in the life of a client."""
+    if host := settings.exposed_to:
+        log.warning(
+            "Use https:// in the base URL of the Airflow connection: the credential and the prompts go to %s without "
+            "encryption, and can be read on the way.",
+            host,
+        )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider.yandex_ai_studio.api.call import Rpc
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
@@ -17,6 +18,7 @@ from airflow_provider.yandex_ai_studio.client.credentials import (
     MetadataService,
     ServiceAccountKey,
 )
+from airflow_provider.yandex_ai_studio.client.network import is_local, is_public
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 POLLS_PER_SECOND = 40.0
@@ -75,6 +77,13 @@ class Settings:
             return self.grpc_target, self.endpoints.llm.startswith("https://")
         return GRPC_TARGETS[rpc.service.rpartition(".")[0]], True
 
+    @property
+    def exposed_to(self) -> str | None:
+        """The host that gets the credential through a network without encryption, or None."""
+        urls = [self.endpoints.llm, _url_of(self.grpc_target if self.transport == "grpc" else None, self.endpoints)]
+        hosts = [urlsplit(url).hostname or "" for url in urls if url.startswith("http://")]
+        return next((host for host in hosts if not is_local(host)), None)
+
     @classmethod
     def of(
         cls,
@@ -96,16 +105,17 @@ class Settings:
         :raises ConfigurationError: It names the field that is wrong.
         """
         fields = _Fields(conn_id, {name: value for name, value in extra.items() if not _is_empty(value)})
+        endpoints = fields.endpoints(host)
         return cls(
             credential=fields.credential(password, read_text),
-            endpoints=fields.endpoints(host),
+            endpoints=endpoints,
             folder_id=fields.identifier("folder_id"),
             model=fields.text("model") or DEFAULT_MODEL,
             polls_per_second=fields.positive("polls_per_second") or POLLS_PER_SECOND,
             data_logging=not fields.flag("disable_data_logging"),
             timeout=fields.positive("timeout"),
             transport=fields.choice("transport", TRANSPORTS) or "rest",
-            grpc_target=fields.identifier("grpc_target"),
+            grpc_target=fields.target(endpoints),
             ca_bundle=fields.text("ca_bundle"),
         )
 
@@ -185,9 +195,21 @@ class _Fields:
         if not host:
             return Endpoints()
         base_url = host if "://" in host else f"https://{host}"
-        if not re.fullmatch(r"https?://[^/\s?#]+(/[^\s?#]*)?", base_url):
-            raise self._wrong(f"has {host!r} in `host`; it must be empty or a base URL like https://gateway.example")
+        if "@" in host:
+            raise self._wrong("has a login in `host`. Take it out: it is sent nowhere, but shown in logs")
+        if not re.fullmatch(r"https?://[^/\s?#]+(/[^\s?#]*)?", base_url) or not _port_is_good(base_url):
+            shown = "something" if "?" in host or "#" in host else repr(host)
+            raise self._wrong(f"has {shown} in `host`; it must be empty or a base URL like https://gateway.example")
         return Endpoints.at(base_url)
+
+    def target(self, endpoints: Endpoints) -> str | None:
+        target = self.identifier("grpc_target")
+        if target is not None and ("@" in target or "://" in target):
+            raise self._wrong("has more than host:port in `grpc_target`")
+        for url in (endpoints.llm, _url_of(target, endpoints)):
+            if url.startswith("http://") and is_public(urlsplit(url).hostname or ""):
+                raise self._wrong("would send the credential through the internet without encryption. Use https://")
+        return target
 
     def credential(self, password: str | None, read_text: Callable[[str], str]) -> Credential:
         password = (password or "").strip()
@@ -220,6 +242,18 @@ class _Fields:
 
 def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _port_is_good(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _url_of(target: str | None, endpoints: Endpoints) -> str:
+    """Return a gRPC target as a URL: TLS is spoken there as it is over HTTP."""
+    return f"{endpoints.llm.partition(':')[0]}://{target}" if target else ""
 
 
 def _header_value(secret: str, where: str, wrong: Callable[[str], ConfigurationError]) -> str:

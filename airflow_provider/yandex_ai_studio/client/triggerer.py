@@ -35,6 +35,7 @@ class AsyncClient:
         self._tokens = TokenCache(settings.credential, settings.endpoints)
         self._token_lock = asyncio.Lock()
         self._network = Network(settings.ca_bundle)
+        sending.warn_of_exposure(settings)
         self._session = aiohttp.ClientSession(
             connector=_Connector(limit=2 * CONNECTIONS, ssl=self._network.tls_context()),  # the two APIs
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -44,6 +44,7 @@ class Client:
         self._tokens = TokenCache(settings.credential, settings.endpoints)
         self._token_lock = threading.Lock()
         self._network = Network(settings.ca_bundle)
+        sending.warn_of_exposure(settings)
         self._session = requests.Session()
         self._session.trust_env = False  # proxies and trust are the network's, and ~/.netrc is nobody's
         for scheme in ("http://", "https://"):

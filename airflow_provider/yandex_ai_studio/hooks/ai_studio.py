@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider.yandex_ai_studio.api import completion, operations, responses
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
@@ -21,6 +22,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
     ConfigurationError,
+    ConnectionNotFound,
     NotFound,
     RequestError,
     ServiceUnavailable,
@@ -71,11 +73,19 @@ class YandexAIStudioHook(BaseHook):
         What the connection says, checked.
 
         :raises ConfigurationError: It names the field that is wrong.
+        :raises ConnectionNotFound: Airflow does not find it.
         """
         return self._looked_up()
 
     def _looked_up(self) -> Settings:
-        connection = self.get_connection(self.conn_id)
+        try:
+            connection = self.get_connection(self.conn_id)
+        except AirflowNotFoundException as error:
+            raise ConnectionNotFound(
+                f"Create the Airflow connection {self.conn_id!r} (Admin > Connections), or correct `conn_id`.\n"
+                "Airflow does not find it. It says the same where a secrets backend gives no answer for now: then "
+                "another attempt finds it. Nothing was sent to the service."
+            ) from error
         return _settings(connection, connection.extra_dejson)
 
     def get_conn(self) -> Client:

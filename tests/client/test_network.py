@@ -1,0 +1,112 @@
+"""The proxies and certificates of the environment mean the same to every sender."""
+
+import pytest
+
+from airflow_provider.yandex_ai_studio.client.network import Network, Proxy, is_local, is_public, proxy_for
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+
+LLM = "https://llm.api.cloud.yandex.net"
+PROXY = "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("url", "environ", "proxy"),
+    [
+        (LLM, {}, None),
+        (LLM, {"HTTPS_PROXY": PROXY}, PROXY),
+        (LLM, {"https_proxy": PROXY}, PROXY),
+        (LLM, {"https_proxy": PROXY, "HTTPS_PROXY": "http://other.example"}, PROXY),
+        (LLM, {"https_proxy": "", "HTTPS_PROXY": PROXY}, None),
+        (LLM, {"HTTP_PROXY": PROXY}, None),
+        ("http://gateway.example", {"HTTP_PROXY": PROXY}, PROXY),
+        (LLM, {"ALL_PROXY": PROXY}, PROXY),
+        (LLM, {"HTTPS_PROXY": "proxy.example:3128"}, PROXY),
+        (LLM, {"HTTPS_PROXY": "http://proxy.example"}, "http://proxy.example:80"),
+        (LLM, {"HTTPS_PROXY": "https://proxy.example"}, "https://proxy.example:443"),
+        (LLM, {"HTTPS_PROXY": "http://[2001:db8::1]:3128"}, "http://[2001:db8::1]:3128"),
+        ("http://169.254.169.254", {"HTTP_PROXY": PROXY, "ALL_PROXY": PROXY}, None),
+        ("http://[fe80::1]", {"HTTP_PROXY": PROXY}, None),
+        ("http://127.0.0.1:8085", {"HTTP_PROXY": PROXY}, None),
+        ("http://localhost:8085", {"HTTP_PROXY": PROXY}, None),
+        ("http://localhost.example", {"HTTP_PROXY": PROXY}, PROXY),
+    ],
+)
+def test_a_proxy_is_found_where_requests_would_look(url, environ, proxy):
+    found = proxy_for(url, environ)
+    assert (found and found.url) == proxy
+    assert Network(None, environ).proxy(f"{url}/some/path") == found
+    assert Network(None, environ).proxy(url) == found
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "exempt"),
+    [
+        (LLM, "*", True),
+        (LLM, "llm.api.cloud.yandex.net", True),
+        (LLM, "a.example, .Yandex.Net ,b.example", True),
+        (LLM, "yandex.net", True),
+        (LLM, "*.yandex.net", True),
+        (LLM, "andex.net", False),
+        (LLM, "x.llm.api.cloud.yandex.net", False),
+        (LLM, "yandex.net:443", False),
+        (LLM, "", False),
+        (LLM, ",", False),
+        ("https://gateway.example:8443", "gateway.example:8443", True),
+        ("https://gateway.example:8443", "gateway.example:443", False),
+        ("https://10.1.2.3", "10.0.0.0/8", True),
+        ("https://10.1.2.3", "10.1.2.3", True),
+        ("https://11.1.2.3", "10.0.0.0/8", False),
+        ("https://10.1.2.3", "10.0.0.0/99", False),
+        ("https://[2001:db8::1]", "2001:db8::/32", True),
+        ("https://[2001:db8::1]", "[2001:db8::1]", True),
+        ("https://ten.example", "10.0.0.0/8", False),
+    ],
+)
+def test_no_proxy_exempts_by_name_domain_port_and_network(url, no_proxy, exempt):
+    for name in ("no_proxy", "NO_PROXY"):
+        assert (proxy_for(url, {"HTTPS_PROXY": PROXY, name: no_proxy}) is None) is exempt
+
+
+def test_a_login_is_kept_apart_and_out_of_sight():
+    proxy = proxy_for(LLM, {"HTTPS_PROXY": "http://user:p%40ss@proxy.example:3128"})
+    assert proxy == Proxy(PROXY, "Basic dXNlcjpwQHNz", "http://user:p%40ss@proxy.example:3128")
+    assert "p%40ss" not in repr(proxy)
+    assert "Basic" not in repr(proxy)
+
+
+@pytest.mark.parametrize("value", ["socks5://user:canary@proxy.example", "http://", "http://proxy.example:canary"])
+def test_a_proxy_that_can_t_be_used_is_an_error_that_names_the_variable_alone(value):
+    with pytest.raises(ConfigurationError, match=r"^Correct the variable HTTPS_PROXY") as error:
+        proxy_for(LLM, {"HTTPS_PROXY": value})
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "local", "public"),
+    [
+        ("127.0.0.1", True, False),
+        ("127.8.8.8", True, False),
+        ("::1", True, False),
+        ("localhost", True, False),
+        ("169.254.169.254", True, False),
+        ("10.0.0.1", False, False),
+        ("192.168.0.1", False, False),
+        ("fd00::1", False, False),
+        ("emulator", False, False),
+        ("gateway.example", False, False),
+        ("8.8.8.8", False, True),
+        ("llm.api.cloud.yandex.net", False, True),
+        ("yandex.cloud", False, True),
+        ("notyandex.cloud", False, False),
+    ],
+)
+def test_who_is_near_and_who_is_far(host, local, public):
+    assert (is_local(host), is_public(host)) == (local, public)
+
+
+def test_a_folder_of_certificates_is_trusted_as_requests_does(tmp_path):
+    (tmp_path / "one.pem").write_bytes(b"one")
+    (tmp_path / "two.pem").write_bytes(b"two")
+    network = Network(None, {"REQUESTS_CA_BUNDLE": str(tmp_path)})
+    assert network.ca_path == str(tmp_path)
+    assert network.ca_certificates() == b"one\ntwo"
