@@ -33,6 +33,7 @@ print("RESULT", json.dumps({"run": run.state, "tasks": tasks}))
 
 SDK = "import airflow.sdk as sdk, sys; sdk.BaseOperator, sdk.BaseSensorOperator, sdk.BaseHook, sdk.PokeReturnValue"
 OURS = """
+import airflow_provider.yandex_ai_studio.operators.bulk
 import airflow_provider.yandex_ai_studio.operators.completion
 import airflow_provider.yandex_ai_studio.sensors.operation
 """
@@ -67,6 +68,7 @@ def python(code: str, *arguments: str, **environment: str) -> str:
         ("conversation", 2, {}),
         ("structured_output", 3, {"feedback": "topic = 'delivery' and urgency = 1 and length(summary) > 10"}),
         ("background_response", 2, {}),
+        ("bulk_summaries", 12, {}),
         ("triage_feedback", 1, {}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -87,6 +89,8 @@ def test_an_example_dag_runs_as_it_is(dag_id: str, generations: int, loaded: dic
             "AIRFLOW_CONN_YANDEX_AI_STUDIO_DEFAULT": json.dumps(connection),
             "SUMMARIZE_DATABASE": str(tmp_path / "loaded.db"),
             "SUMMARIZE_PACKAGES": "3",
+            "BULK_FOLDER": str(tmp_path / "bulk"),
+            "BULK_ROWS": "12",
             "FEEDBACK_DATABASE": str(tmp_path / "loaded.db"),
         }
         run(sys.executable, "-m", "airflow", "db", "migrate", **environment)

@@ -21,6 +21,8 @@ YandexAIStudioError
 ├── AnswerRefused                 the model declined to answer                                          (no retry)
 ├── AnswerUnreadable              the answer has a form that this release can't read                    (no retry)
 ├── InvalidOutput                 the answer is not the structured output that was asked for
+├── RowsFailed                    rows of a bulk run failed for good; the others are kept
+├── BudgetExceeded                a bulk run would go beyond its bound of tokens or cost                  (no retry)
 └── TriggerEventError             the triggerer sent an event that this release does not understand
 
 "No retry" means that Airflow fails the task at once: to repeat it would only give the same answer.
@@ -35,6 +37,7 @@ __all__ = [
     "AnswerUnreadable",
     "AuthenticationError",
     "BadRequest",
+    "BudgetExceeded",
     "ConfigurationError",
     "ConnectionNotFound",
     "ContentFiltered",
@@ -48,6 +51,7 @@ __all__ = [
     "PermissionDenied",
     "RateLimited",
     "RequestError",
+    "RowsFailed",
     "ServiceUnavailable",
     "SubmissionUnknown",
     "TriggerEventError",
@@ -171,6 +175,14 @@ class AnswerUnreadable(YandexAIStudioError, AirflowFailException):
 
 class InvalidOutput(YandexAIStudioError):
     """The model's answer does not keep to the form that was asked for."""
+
+
+class RowsFailed(YandexAIStudioError):
+    """Rows of a bulk run failed for good. Another attempt asks only these again."""
+
+
+class BudgetExceeded(YandexAIStudioError, AirflowFailException):
+    """A bulk run was stopped before it could go beyond its bound. What was generated is kept."""
 
 
 class TriggerEventError(YandexAIStudioError):

@@ -22,9 +22,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("hooks.ai_studio"),
-        "operators": _modules("operators.completion", "operators.responses"),
+        "operators": _modules("operators.bulk", "operators.completion", "operators.responses"),
         "sensors": _modules("sensors.operation"),
-        "triggers": _modules("triggers.operation"),
+        "triggers": _modules("triggers.bulk", "triggers.operation"),
         "task-decorators": [
             {"name": "yandex_ai_studio", "class-name": f"{PACKAGE}.decorators.ai_studio.yandex_ai_studio_task"}
         ],
@@ -68,6 +68,18 @@ def get_provider_info() -> dict[str, Any]:
                         "For all waits of one triggerer. Empty: 40, of the 50 that the vendor allows a cloud.",
                         type="number",
                         minimum=0.1,
+                    ),
+                    "submits_per_second": _field(
+                        "Submissions per second",
+                        "Of one bulk task. Empty: 8, of the 10 that the vendor allows a cloud.",
+                        type="number",
+                        minimum=0.1,
+                    ),
+                    "prices": _field(
+                        "Prices (JSON)",
+                        "For costs of bulk tasks, per 1,000 tokens: "
+                        '{"currency": "RUB", "yandexgpt": {"async": {"input": 0.1, "output": 0.1}}}',
+                        format="json",
                     ),
                     "timeout": _field(
                         "Request timeout, seconds",

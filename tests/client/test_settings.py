@@ -123,7 +123,7 @@ def test_an_unknown_extra_field_is_named_beside_the_known_ones(name):
         ("service_account_json_path", 5),
         *[
             (name, value)
-            for name in ("polls_per_second", "timeout")
+            for name in ("polls_per_second", "submits_per_second", "timeout")
             for value in (0, -1, "fast", "nan", "inf", [1], {}, True)
         ],
         *[("disable_data_logging", value) for value in ("yes please", 2, [], "1.0")],
@@ -269,3 +269,27 @@ def test_certificates_that_can_t_be_read_are_an_error_that_names_where_they_are_
     given = settings(ca_bundle=str(path) if name == "ca_bundle" else None)
     with pytest.raises(ConfigurationError, match=rf"^Correct .*{name}.*\n{path} can't be used .*Nothing was sent"):
         Client(given)
+
+
+PRICES = {"currency": "RUB", "yandexgpt": {"async": {"input": 0.1, "output": 0.2}}}
+
+
+def test_prices_may_be_json_or_its_text():
+    assert settings(prices=PRICES).prices == settings(prices=json.dumps(PRICES)).prices == PRICES
+    assert settings().prices is None
+
+
+@pytest.mark.parametrize(
+    "prices",
+    [
+        "free",
+        [],
+        {"yandexgpt": 1},
+        {"yandexgpt": {"async": 1}},
+        {"yandexgpt": {"async": {"input": 1}}},
+        {"yandexgpt": {"async": {"input": 1, "output": -1}}},
+        {"yandexgpt": {"async": {"input": 1, "output": "2"}}},
+    ],
+)
+def test_what_is_no_list_of_prices_is_named(prices):
+    assert "`prices`" in refusal(prices=prices)

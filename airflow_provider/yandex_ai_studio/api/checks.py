@@ -88,6 +88,17 @@ def fraction(value: float | str | None, what: str) -> float | None:
     return number
 
 
+def positive(value: float | str, what: str) -> float:
+    """Return a number above 0. It may be a string, because a rendered template is one."""
+    try:
+        number = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise wrong(f"`{what}` must be a number above 0, not {value!r}")
+    return number
+
+
 def count(value: int | str | None, what: str) -> int | None:
     """Return a whole number of at least 1. It may be a string, because a rendered template is one."""
     if value is None:

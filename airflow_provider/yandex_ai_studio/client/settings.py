@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +25,17 @@ from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 POLLS_PER_SECOND = 40.0
 """Reads of results a second. The vendor's default quota is 50 for a whole cloud."""
 
+SUBMITS_PER_SECOND = 8.0
+"""Submissions a second. The vendor's default quota is 10 for a whole cloud."""
+
 CREDENTIAL_FIELDS = ("service_account_json", "service_account_json_path", "iam_token", "use_metadata_service")
 FIELDS = (
     *CREDENTIAL_FIELDS,
     "folder_id",
     "model",
     "polls_per_second",
+    "submits_per_second",
+    "prices",
     "timeout",
     "disable_data_logging",
     "transport",
@@ -53,6 +59,8 @@ class Settings:
     :param folder_id: The folder of models that are given by a short name.
     :param model: The model of tasks that name none.
     :param polls_per_second: Reads of results a second, for all waits of one triggerer process.
+    :param submits_per_second: Submissions a second of one bulk task.
+    :param prices: By model and mode: ``input`` and ``output`` per 1,000 tokens; and their ``currency``.
     :param data_logging: Whether the service may keep the prompts.
     :param timeout: Seconds for one request, or None for each endpoint's own.
     :param transport: ``rest``, or ``grpc`` for the calls that the vendor offers over it.
@@ -65,6 +73,8 @@ class Settings:
     folder_id: str | None = None
     model: str = DEFAULT_MODEL
     polls_per_second: float = POLLS_PER_SECOND
+    submits_per_second: float = SUBMITS_PER_SECOND
+    prices: Mapping[str, Any] | None = None
     data_logging: bool = True
     timeout: float | None = None
     transport: str = "rest"
@@ -112,6 +122,8 @@ class Settings:
             folder_id=fields.identifier("folder_id"),
             model=fields.text("model") or DEFAULT_MODEL,
             polls_per_second=fields.positive("polls_per_second") or POLLS_PER_SECOND,
+            submits_per_second=fields.positive("submits_per_second") or SUBMITS_PER_SECOND,
+            prices=fields.prices(),
             data_logging=not fields.flag("disable_data_logging"),
             timeout=fields.positive("timeout"),
             transport=fields.choice("transport", TRANSPORTS) or "rest",
@@ -190,6 +202,24 @@ class _Fields:
             raise self._wrong(f"has {value!r} in `{name}`; it must be true or false")
         return value
 
+    def prices(self) -> Mapping[str, Any] | None:
+        value = self._values.get("prices")
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                value = "no JSON"
+        if value is None:
+            return None
+        if not isinstance(value, Mapping) or not all(
+            _is_priced(modes) for model, modes in value.items() if model != "currency"
+        ):
+            raise self._wrong(
+                'has no list of prices in `prices`; it must be like {"currency": "RUB", "yandexgpt": {"async": '
+                '{"input": 0.1, "output": 0.1}}}, per 1,000 tokens'
+            )
+        return value
+
     def endpoints(self, host: str | None) -> Endpoints:
         host = (host or "").strip()
         if not host:
@@ -238,6 +268,16 @@ class _Fields:
                     f"names a file in `service_account_json_path` that can't be read ({reason}: {path})"
                 ) from error
         return ServiceAccountKey.of(self._values["service_account_json"], where="service_account_json")
+
+
+def _is_priced(modes: Any) -> bool:
+    """Tell whether the prices of a model are by mode, and each for input and output."""
+    return isinstance(modes, Mapping) and all(
+        isinstance(price, Mapping)
+        and set(price) == {"input", "output"}
+        and all(isinstance(one, int | float) and not isinstance(one, bool) and one >= 0 for one in price.values())
+        for price in modes.values()
+    )
 
 
 def _is_empty(value: Any) -> bool:

@@ -172,7 +172,7 @@ class OperationOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, unless an earlier attempt did; then defer, wait, or return the id."""
-        seconds = _seconds(self.timeout)
+        seconds = seconds_of(self.timeout)
         if self.end_from_trigger and self.needs_worker():
             raise wrong(
                 "`end_from_trigger` is True, but the answer must be worked on first: it is structured, or goes on a "
@@ -300,7 +300,12 @@ class OperationOperator(BaseOperator):
         )
 
 
-def _seconds(timeout: float | timedelta) -> float:
+def seconds_of(timeout: float | timedelta) -> float:
+    """
+    Return a timeout in seconds.
+
+    :raises ConfigurationError: It is none, or longer than the service keeps results.
+    """
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
     if not 0 < seconds <= timedelta(days=3).total_seconds():
         raise ConfigurationError(

@@ -1,0 +1,252 @@
+"""The chunks of a run that are open: what is asked next, what is read next, and the part that comes of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider.yandex_ai_studio.api.models import Usage
+from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger, Tally
+from airflow_provider.yandex_ai_studio.bulk.money import Price, plus
+from airflow_provider.yandex_ai_studio.bulk.output import Output, counts_of
+from airflow_provider.yandex_ai_studio.bulk.plan import Reader, Request, digest_of
+from airflow_provider.yandex_ai_studio.bulk.result import MISSING, STATUSES, Result
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
+MOST_OPEN = 40
+"""How many chunks are open at a time: it bounds the memory, however slow single operations are."""
+
+READ_AT_A_TIME = 3
+"""How many chunks of the inputs are held in memory."""
+
+
+@dataclass
+class OpenChunk:
+    """
+    A chunk that is worked on.
+
+    :param answers: What was read on this worker, by row. It is read again where the task has deferred since.
+    :param look_at: When its operations are to be looked at next, in seconds since the epoch.
+    :param narrow: Only look at the operation that was submitted first: the last look was in vain.
+    """
+
+    chunk: Chunk
+    answers: dict[int, Result] = field(default_factory=dict)
+    look_at: float = 0.0
+    narrow: bool = True
+
+    @property
+    def unread(self) -> list[int]:
+        """The rows whose operation is still to be read, those submitted first at the front."""
+        return [row for row in self.chunk.running if row not in self.answers]
+
+    @property
+    def complete(self) -> bool:
+        """Whether each row has its answer or its verdict."""
+        return not self.chunk.waiting and not self.chunk.intent and not self.unread
+
+    def result(self, row: int) -> Result:
+        """Return what became of a row."""
+        if answer := self.answers.get(row):
+            return answer
+        status, error = self.chunk.verdicts.get(row, ("missing", None))
+        return Result(status, error=error) if status != "missing" else MISSING
+
+    @property
+    def kept(self) -> list[int]:
+        """The rows that failed, and whose operation may have an answer for another attempt."""
+        return [*self.chunk.verdicts, *(row for row, answer in self.answers.items() if answer.keep_operation)]
+
+    @property
+    def failed(self) -> int:
+        """How many rows failed for good, as far as is known."""
+        return len(self.chunk.verdicts) + sum(answer.status != "success" for answer in self.answers.values())
+
+
+class Chunks:
+    """
+    The open chunks of a run, with what is written of them.
+
+    :param output: Where parts go; None where the rows are returned.
+    """
+
+    def __init__(
+        self, head: Head, ledger: Ledger, reader: Reader, output: Output | None, price: Price | None, log: Logger
+    ) -> None:
+        self.head = head
+        self._ledger = ledger
+        self._reader = reader
+        self._output = output
+        self._price = price
+        self._log = log
+        self._requests: dict[int, list[Request]] = {}
+        self.longest_answer = 0
+        self.open: dict[int, OpenChunk] = {}
+        for number in head.open:
+            self._find(number)
+
+    def _find(self, number: int) -> None:
+        chunk = self._ledger.chunk(number) or self._new(number)
+        if chunk.done:
+            self.head.done[number] = chunk.tally
+            return
+        if lost := chunk.lose_intent():
+            self._log.warning(
+                "%s rows of chunk %s may have been billed without a use: an earlier attempt was cut off while it "
+                "submitted them, and nobody knows their operations. They are submitted again.",
+                lost,
+                number,
+            )
+            self._ledger.write(chunk)
+        self.open[number] = OpenChunk(chunk)
+
+    def _new(self, number: int) -> Chunk:
+        return Chunk(number, self.head.size_of(number), self.head.digests[number])
+
+    def in_turn(self) -> Iterator[OpenChunk]:
+        """Give the open chunks in turn, and begin the next ones as far as that is wanted."""
+        yield from list(self.open.values())
+        while self.head.opened < self.head.chunks and len(self.open) < MOST_OPEN:
+            yield self.begin_next()
+
+    def begin_next(self) -> OpenChunk:
+        """Begin the next chunk."""
+        number = self.head.opened
+        self.head.opened += 1
+        self._ledger.write(self.head)
+        self.open[number] = OpenChunk(self._ledger.chunk(number) or self._new(number))
+        return self.open[number]
+
+    @property
+    def all_begun(self) -> bool:
+        """Whether no chunk is left to be begun."""
+        return self.head.opened == self.head.chunks
+
+    def requests(self, chunk: Chunk) -> list[Request]:
+        """
+        Return the requests of a chunk.
+
+        :raises ConfigurationError: The inputs are others than when the run began.
+        """
+        if chunk.number not in self._requests:
+            found = self._read_again(chunk)
+            if found is None or digest_of(found) != chunk.digest:
+                raise ConfigurationError(
+                    "`inputs` were changed while the run went on: the rows from "
+                    f"{chunk.number * self.head.chunk_size} on are others than when this attempt began. What was "
+                    "submitted is written down. Restore them and clear the task; or give the new ones an `output_path` "
+                    "of their own"
+                )
+            self._requests[chunk.number] = found
+            while len(self._requests) > READ_AT_A_TIME:
+                self._requests.pop(next(iter(self._requests)))
+        return self._requests[chunk.number]
+
+    def _read_again(self, chunk: Chunk) -> list[Request] | None:
+        try:
+            return self._reader.chunk(chunk.number, self.head.chunk_size, self.head.places[chunk.number])
+        except ConfigurationError:
+            return None  # it could be read when the attempt began
+
+    def write(self, chunk: Chunk) -> None:
+        """Write a chunk down."""
+        self._ledger.write(chunk)
+
+    def write_head(self) -> None:
+        """Write down what the chunks have in common."""
+        self._ledger.write(self.head)
+
+    def strike_out_failed(self) -> None:
+        """Spare another attempt a look at operations whose failure is told now: it asks these rows anew."""
+        for opened in self.open.values():
+            for row, answer in opened.answers.items():
+                if answer.status != "success" and not answer.keep_operation:
+                    opened.chunk.ids.pop(row, None)
+            self._ledger.write(opened.chunk)
+
+    def close(self, opened: OpenChunk) -> None:
+        """Write the part of a chunk, and note that it is complete. Without an output, its answers stay in memory."""
+        if self._output is None:
+            return
+        chunk = opened.chunk
+        rows = self.rows(opened)
+        self._output.write_part(chunk.number, rows)
+        chunk.complete(counts_of(rows, STATUSES), _used(opened.answers.values()), opened.kept)
+        self._ledger.write(chunk)
+        self.head.done[chunk.number] = chunk.tally
+        self._ledger.write(self.head)
+        del self.open[chunk.number]
+        self._requests.pop(chunk.number, None)
+
+    def rows(self, opened: OpenChunk) -> list[dict[str, Any]]:
+        """Return the rows of a chunk's part: its own, and those that are the same as one of them."""
+        chunk = opened.chunk
+        first = chunk.number * self.head.chunk_size
+        rows: dict[int, dict[str, Any]] = {}
+        if chunk.redo is not None and self._output is not None:
+            again = {first + row for row in chunk.redo}
+            kept = self._output.read_part(chunk.number)
+            rows = {row["index"]: row for row in kept if row["index"] not in again}
+        for row in chunk.asked:
+            rows[first + row] = opened.result(row).row(first + row, self._custom_id(chunk, row), self._price)
+        for row, (same, custom_id) in chunk.twins.items():
+            if first <= same < first + chunk.size:
+                rows[first + row] = {**rows[same], "index": first + row, "custom_id": custom_id}
+        return [rows[index] for index in sorted(rows)]
+
+    def _custom_id(self, chunk: Chunk, row: int) -> str:
+        if self._reader.id_field is None:
+            return f"row-{chunk.number * self.head.chunk_size + row}"
+        return self.requests(chunk)[row].custom_id
+
+    def far_twins(self) -> dict[int, list[tuple[int, str]]]:
+        """Return the rows that are the same as one of another chunk: by that one, their index and id."""
+        found: dict[int, list[tuple[int, str]]] = {}
+        for number in range(self.head.chunks):
+            opened = self.open.get(number)
+            chunk = opened.chunk if opened else self._ledger.chunk(number)
+            first = number * self.head.chunk_size
+            for row, (same, custom_id) in (chunk.twins if chunk else {}).items():
+                if same < first:
+                    found.setdefault(same, []).append((first + row, custom_id))
+        return found
+
+    def tally(self) -> Tally:
+        """Return what the run has come to, as far as it is written down or in memory."""
+        whole = Tally()
+        for tally in self.head.done.values():
+            whole = whole.plus(tally)
+        for opened in self.open.values():
+            whole = whole.plus(opened.chunk.tally).plus(Tally(spent=_used(opened.answers.values())))
+        return whole
+
+    @property
+    def running(self) -> int:
+        """How many operations are under way, or not read yet."""
+        return sum(len(opened.unread) for opened in self.open.values())
+
+    @property
+    def done_rows(self) -> int:
+        """How many rows have their answer or failed for good, without those that are the same as others."""
+        of_done = sum(self.head.size_of(number) for number in self.head.done)
+        return of_done + sum(
+            len(opened.answers) + len(opened.chunk.verdicts) + opened.chunk.size - len(opened.chunk.asked)
+            for opened in self.open.values()
+        )
+
+    @property
+    def failed_rows(self) -> int:
+        """How many rows failed for good."""
+        of_done = sum(sum(tally.counts[1:-1]) for tally in self.head.done.values())
+        return of_done + sum(opened.failed for opened in self.open.values())
+
+
+def _used(answers: Sequence[Result] | Any) -> Usage:
+    used = Usage()
+    for answer in answers:
+        used = plus(used, answer.used)
+    return used

@@ -1,0 +1,176 @@
+"""
+The output of a bulk run: a part for each chunk, and a manifest, last and at once.
+
+The same rows give the same bytes, so that a part may be written again. What reads a part never sees half of it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from airflow.sdk import ObjectStoragePath
+
+from airflow_provider.yandex_ai_studio.api.checks import wrong
+from airflow_provider.yandex_ai_studio.bulk.rows import pyarrow_parquet
+
+OutputFormat = Literal["jsonl", "parquet"]
+
+MANIFEST = "manifest.json"
+OWNER = "_request_set.json"
+"""Says whose output this is while there is no manifest yet. Readers of parts skip names that begin so."""
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Output:
+    """
+    The folder that a bulk run writes to.
+
+    :param path: On any object storage.
+    :param form: Of the parts.
+    """
+
+    def __init__(self, path: str, form: str) -> None:
+        self.path = ObjectStoragePath(path)
+        self.form = form
+        if form == "parquet":
+            pyarrow_parquet("`output_format`")
+
+    def owner(self) -> str | None:
+        """Return the fingerprint of the requests that this output belongs to, or None where there is none."""
+        for name in (OWNER, MANIFEST):
+            try:
+                return str(json.loads((self.path / name).read_bytes())["fingerprint"])
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except (KeyError, TypeError, ValueError):
+                return "something that is not of this package"
+        return None
+
+    def claim(self, fingerprint: str, rows: int) -> None:
+        """
+        Say whose output this is, before anything is paid for.
+
+        :raises ConfigurationError: It is another's, or can't be written.
+        """
+        owner = self.owner()
+        if owner not in (None, fingerprint):
+            raise wrong(
+                f"`output_path` {str(self.path)!r} holds the output of another set of requests: the inputs or the "
+                "parameters have changed. Give each set a folder of its own (a date, say), or delete this one"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._write(OWNER, _json({"fingerprint": fingerprint, "rows": rows}))
+        except Exception as error:  # each object storage has its own errors
+            raise wrong(f"`output_path` {str(self.path)!r} can't be written ({type(error).__name__})") from error
+
+    def names(self) -> set[str]:
+        """Return the names of what is there."""
+        return {path.name for path in self.path.iterdir()}
+
+    def part_name(self, number: int | str) -> str:
+        """Return the name of the part of a chunk."""
+        label = f"{number:05d}" if isinstance(number, int) else number
+        return f"part-{label}.{self.form}"
+
+    def write_part(self, number: int | str, rows: Rows) -> None:
+        """Write a part, or write it again."""
+        self._write(self.part_name(number), parquet_of(rows) if self.form == "parquet" else json_lines_of(rows))
+
+    def read_part(self, number: int | str) -> list[dict[str, Any]]:
+        """Read the rows of a part."""
+        data = (self.path / self.part_name(number)).read_bytes()
+        return rows_of_parquet(data) if self.form == "parquet" else [json.loads(line) for line in data.splitlines()]
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest: the output is complete. What is no part of it goes."""
+        for name in self.names() - set(manifest["parts"]):
+            if name.startswith("part-"):
+                (self.path / name).unlink()
+        self._write(MANIFEST, _json(manifest))
+
+    def drop_manifest(self) -> None:
+        """Take the manifest away: the output is being worked on."""
+        (self.path / MANIFEST).unlink(missing_ok=True)
+
+    def _write(self, name: str, data: bytes) -> None:
+        target = self.path / name
+        if target.protocol not in ("", "file"):
+            target.write_bytes(data)  # an object appears at once
+            return
+        local = Path(target.path)
+        beside = local.with_name(f"_{local.name}.{os.getpid()}")
+        beside.write_bytes(data)
+        beside.replace(local)
+
+
+def json_lines_of(rows: Rows) -> bytes:
+    """Return rows as JSON lines."""
+    return b"".join(_json(row) for row in rows)
+
+
+def parquet_of(rows: Rows) -> bytes:
+    """Return rows as Parquet. What has no fixed form (a structured output, an error's details) is JSON in a text."""
+    import pyarrow
+
+    counts = ("input_tokens", "completion_tokens", "total_tokens", "reasoning_tokens")
+    schema = pyarrow.schema(
+        [
+            pyarrow.field("custom_id", pyarrow.string()),
+            pyarrow.field("index", pyarrow.int64()),
+            pyarrow.field("status", pyarrow.string()),
+            pyarrow.field("output", pyarrow.string()),
+            pyarrow.field("output_json", pyarrow.string()),
+            pyarrow.field("raw_output", pyarrow.string()),
+            pyarrow.field(
+                "error",
+                pyarrow.struct([(name, pyarrow.string()) for name in ("type", "message", "operation_id")]),
+            ),
+            pyarrow.field("model", pyarrow.string()),
+            pyarrow.field("usage", pyarrow.struct([(name, pyarrow.int64()) for name in counts])),
+            pyarrow.field("finish_reason", pyarrow.string()),
+            pyarrow.field("cost", pyarrow.float64()),
+        ]
+    )
+    table = pyarrow.Table.from_pylist([_flat(row) for row in rows], schema=schema)
+    sink = io.BytesIO()
+    pyarrow_parquet("`output_format`").write_table(table, sink)
+    return sink.getvalue()
+
+
+def rows_of_parquet(data: bytes) -> list[dict[str, Any]]:
+    """Return the rows that :func:`parquet_of` was given."""
+    return [_deep(row) for row in pyarrow_parquet("`output_path`").read_table(io.BytesIO(data)).to_pylist()]
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    text = row["output"] is None or isinstance(row["output"], str)
+    return {
+        **row,
+        "output": row["output"] if text else None,
+        "output_json": None if text else json.dumps(row["output"], ensure_ascii=False),
+    }
+
+
+def _deep(flat: dict[str, Any]) -> dict[str, Any]:
+    value = flat.pop("output_json")
+    row = {**flat, "output": json.loads(value) if value is not None else flat["output"]}
+    if row["error"] and row["error"]["operation_id"] is None:
+        row["error"] = {name: item for name, item in row["error"].items() if name != "operation_id"}
+    return row
+
+
+def counts_of(rows: Iterable[Mapping[str, Any]], statuses: Sequence[str]) -> tuple[int, ...]:
+    """Return how many rows have each status."""
+    found = [row["status"] for row in rows]
+    return tuple(found.count(status) for status in statuses)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,62 @@
+"""How far a bulk run is, and how long it will take. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_provider.yandex_ai_studio.api.models import Usage
+from airflow_provider.yandex_ai_studio.bulk.money import Price
+
+
+@dataclass(frozen=True)
+class Progress:
+    """
+    A moment of a run.
+
+    :param rows: How many there are.
+    :param done: How many have their answer, or failed for good.
+    :param running: How many operations are under way.
+    :param failed: How many failed for good.
+    :param spent: Tokens of all attempts, as far as they are known.
+    :param restored: How many were done when this attempt began.
+    :param seconds: Since this attempt began.
+    """
+
+    rows: int
+    done: int
+    running: int
+    failed: int
+    spent: Usage
+    restored: int
+    seconds: float
+
+    @property
+    def rows_per_hour(self) -> float | None:
+        """The pace of this attempt's own work; None before there is any."""
+        own = self.done - self.restored
+        return own / self.seconds * 3600 if own > 0 and self.seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at this pace; None where there is no pace yet."""
+        pace = self.rows_per_hour
+        return None if pace is None else (self.rows - self.done) / pace * 3600
+
+    def line(self, price: Price | None) -> str:
+        """Return what the log says of it."""
+        parts = [f"{self.done} of {self.rows} rows done, {self.running} running, {self.failed} failed"]
+        parts.append(f"{self.spent.total_tokens} tokens")
+        if price:
+            parts.append(f"{price.of(self.spent):.2f} {price.currency}".rstrip())
+        if self.restored:
+            parts.append(f"{self.restored} rows done before this attempt")
+        if self.rows_per_hour is not None and self.seconds_left is not None:
+            parts.append(f"{self.rows_per_hour:.0f} rows an hour, {_duration(self.seconds_left)} left")
+        return "; ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,154 @@
+"""How answers are read: as operations end, those submitted first at the front, within the budget of reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider.yandex_ai_studio.api.models import Operation, Usage
+from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks, OpenChunk
+from airflow_provider.yandex_ai_studio.bulk.pool import Pool
+from airflow_provider.yandex_ai_studio.bulk.result import Result, gone, late, result_of
+from airflow_provider.yandex_ai_studio.exceptions import NotFound, RateLimited, RequestError, ServiceUnavailable
+from airflow_provider.yandex_ai_studio.waiting import schedule
+from airflow_provider.yandex_ai_studio.waiting.decision import is_past_retention
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
+    from airflow_provider.yandex_ai_studio.api.output import Output
+    from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
+    from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+
+
+@dataclass(frozen=True)
+class Wakeup:
+    """
+    What the trigger of a bulk run has found out.
+
+    :param reason: Why it woke the task, in words.
+    :param expired: Operations that the service does not know, however often it was asked.
+    :param refused: Whether the service refused to answer, however often it was asked.
+    """
+
+    reason: str = ""
+    expired: tuple[str, ...] = ()
+    refused: bool = False
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any]) -> Wakeup:
+        """Read the event of the trigger, of this release or another."""
+        return cls(str(event.get("reason", "")), tuple(event.get("expired", ())), bool(event.get("refused")))
+
+    def event(self) -> dict[str, Any]:
+        """Return what the trigger fires: never what the model wrote."""
+        return {"reason": self.reason, "expired": list(self.expired), "refused": self.refused}
+
+
+class Reading:
+    """
+    Reads the operations of a run that may have ended.
+
+    :param form: The form that an answer must have.
+    :param must_stop: Tells whether no row is to be asked again.
+    :param wakeup: What the trigger has found out. One look of a worker that fails decides nothing.
+    """
+
+    def __init__(
+        self,
+        chunks: Chunks,
+        *,
+        hook: YandexAIStudioHook,
+        form: Output,
+        limits: Limits,
+        pool: Pool,
+        must_stop: Callable[[], bool],
+        wakeup: Wakeup,
+        log: Logger,
+    ) -> None:
+        self._chunks = chunks
+        self._hook = hook
+        self._form = form
+        self._limits = limits
+        self._pool = pool
+        self._must_stop = must_stop
+        self._wakeup = wakeup
+        self._log = log
+        self._reads = schedule.RateBudget(hook.settings.polls_per_second)
+
+    def next(self, now: float) -> float | None:
+        """
+        Read operations that may have ended, if it is time for it.
+
+        :return: 0 after a round; the seconds until the next; None where none is to be read for now.
+        """
+        due = [opened for opened in self._chunks.open.values() if opened.look_at <= now and opened.unread]
+        if not due:
+            return None
+        delay, size = self._reads.next_round(now)
+        if not size:
+            return delay
+        picked: list[tuple[OpenChunk, int]] = []
+        for opened in due:
+            rows = opened.unread[: 1 if opened.narrow else size - len(picked)]
+            picked += [(opened, row) for row in rows]
+            if len(picked) >= size:
+                break
+        self._read(picked[:size])
+        return 0
+
+    def _read(self, picked: Sequence[tuple[OpenChunk, int]]) -> None:
+        self._reads.sent(self._hook.clock(), len(picked))
+        seen = self._pool.ask(self._look, [opened.chunk.ids[row][0] for opened, row in picked])
+        now = self._hook.clock()
+        changed: dict[int, OpenChunk] = {}
+        for opened, _ in picked:
+            opened.narrow = False
+        for (opened, row), found in zip(picked, seen, strict=True):
+            self._reads.answered(now)
+            operation_id, submitted_at = opened.chunk.ids[row]
+            age = now - submitted_at
+            match found:
+                case Operation() if found.done or found.error:
+                    if self._take(opened, row, result_of(found, self._form)):
+                        changed[opened.chunk.number] = opened
+                    continue
+                case NotFound() if operation_id in self._wakeup.expired or is_past_retention("completion", age):
+                    if self._take(opened, row, gone(operation_id)):
+                        changed[opened.chunk.number] = opened
+                    continue
+                case RateLimited():
+                    self._reads.slow_down(now)
+                case RequestError() if self._wakeup.refused and not isinstance(found, NotFound | ServiceUnavailable):
+                    raise found
+                case _:
+                    if age >= self._limits.timeout:
+                        result = late(operation_id)
+                        opened.chunk.conclude(row, result.status, result.error, Usage(), keep_operation=True)
+                        changed[opened.chunk.number] = opened
+                        continue
+            opened.narrow = True
+            opened.look_at = now + schedule.next_delay(age, random=1.0)
+        for opened in changed.values():
+            self._chunks.write(opened.chunk)
+
+    def _take(self, opened: OpenChunk, row: int, result: Result) -> bool:
+        """Keep a result, or let its row be asked again. Tell whether the ledger has changed."""
+        self._chunks.longest_answer = max(self._chunks.longest_answer, result.used.completion_tokens)
+        failures = opened.chunk.failures.get(row, 0)
+        if not result.worth_repeating or failures >= self._limits.row_retries or self._must_stop():
+            opened.answers[row] = result
+            return False
+        self._log.info(
+            "Row %s: %s. It is asked again (%s of %s).",
+            opened.chunk.number * self._chunks.head.chunk_size + row,
+            (result.error or {}).get("type"),
+            failures + 1,
+            self._limits.row_retries,
+        )
+        opened.chunk.repeat(row, result.used)
+        return True
+
+    def _look(self, operation_id: str) -> Operation:
+        return self._hook.get_operation(operation_id, repeat=False)

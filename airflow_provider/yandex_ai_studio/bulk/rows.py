@@ -1,0 +1,170 @@
+"""The rows of a bulk run, a chunk at a time: from a list, or from a file of JSON lines or Parquet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from airflow.sdk import ObjectStoragePath
+
+from airflow_provider.yandex_ai_studio.api.checks import shape, wrong
+
+JSON_LINES = (".jsonl", ".ndjson")
+PARQUET = (".parquet",)
+
+
+class Source(Protocol):
+    """Rows that can be read again, from any chunk on."""
+
+    def chunks(self, size: int) -> Iterator[tuple[int, list[Any]]]:
+        """Give all rows in chunks of ``size``, each with the place at which it can be found again."""
+
+    def chunk(self, number: int, size: int, place: int) -> list[Any]:
+        """Read one chunk again."""
+
+
+def source_of(inputs: Any) -> Source:
+    """
+    Return where the rows of a bulk run come from.
+
+    :param inputs: A list of texts or mappings; or the path of a file, as a text or an ``ObjectStoragePath``.
+    :raises ConfigurationError: It is neither, or no file of a kind that is known.
+    """
+    if isinstance(inputs, str | ObjectStoragePath):
+        path = ObjectStoragePath(inputs)
+        if path.suffix in JSON_LINES:
+            return JsonLines(path)
+        if path.suffix in PARQUET:
+            return Parquet(path)
+        raise wrong(f"`inputs` must be a file that ends in {', '.join((*JSON_LINES, *PARQUET))}, not {path.name!r}")
+    if isinstance(inputs, Mapping | bytes) or not isinstance(inputs, Sequence):
+        raise wrong(f"`inputs` must be a list, or the path of a file; it is {shape(inputs)}")
+    return InMemory(inputs)
+
+
+class InMemory:
+    """Rows of a list."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self._rows = list(rows)
+
+    def chunks(self, size: int) -> Iterator[tuple[int, list[Any]]]:
+        """Give all rows in chunks."""
+        for place in range(0, len(self._rows), size):
+            yield place, self._rows[place : place + size]
+
+    def chunk(self, number: int, size: int, place: int) -> list[Any]:
+        """Read one chunk again."""
+        return self._rows[place : place + size]
+
+
+class JsonLines:
+    """
+    Rows of a file of JSON lines. Empty lines are skipped.
+
+    :param path: The file, on any object storage.
+    """
+
+    def __init__(self, path: ObjectStoragePath) -> None:
+        self._path = path
+
+    def chunks(self, size: int) -> Iterator[tuple[int, list[Any]]]:
+        """Give all rows in chunks, each with the offset of its first byte."""
+        place, rows = 0, []
+        for index, (end, line) in enumerate(self._lines(0)):
+            rows.append(self._row(line, index))
+            if len(rows) == size:
+                yield place, rows
+                place, rows = end, []
+        if rows:
+            yield place, rows
+
+    def chunk(self, number: int, size: int, place: int) -> list[Any]:
+        """Read one chunk again."""
+        rows: list[Any] = []
+        for _, line in self._lines(place):
+            rows.append(self._row(line, number * size + len(rows)))
+            if len(rows) == size:
+                break
+        return rows
+
+    def _lines(self, place: int) -> Iterator[tuple[int, bytes]]:
+        try:
+            with self._path.open("rb") as file:  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+                file.seek(place)
+                for line in file:
+                    place += len(line)
+                    if line.strip():
+                        yield place, line
+        except FileNotFoundError as error:
+            raise _unreadable(self._path) from error
+
+    @staticmethod
+    def _row(line: bytes, index: int) -> Any:
+        try:
+            return json.loads(line)
+        except (ValueError, RecursionError):
+            raise wrong(f"Row {index} of `inputs` is not a line of JSON") from None
+
+
+class Parquet:
+    """
+    Rows of a Parquet file.
+
+    :param path: The file, on any object storage.
+    """
+
+    def __init__(self, path: ObjectStoragePath) -> None:
+        self._path = path
+        self._reading: tuple[int, int, Iterator[tuple[int, list[Any]]]] | None = None
+
+    def chunks(self, size: int) -> Iterator[tuple[int, list[Any]]]:
+        """Give all rows in chunks."""
+        parquet = pyarrow_parquet("`inputs`")
+        try:
+            opened = self._path.open("rb")  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+            with opened as file, parquet.ParquetFile(file) as table:
+                place, rows = 0, []
+                for batch in table.iter_batches(batch_size=size):
+                    rows += batch.to_pylist()
+                    while len(rows) >= size:
+                        yield place, rows[:size]
+                        place, rows = place + size, rows[size:]
+                if rows:
+                    yield place, rows
+        except FileNotFoundError as error:
+            raise _unreadable(self._path) from error
+
+    def chunk(self, number: int, size: int, place: int) -> list[Any]:
+        """Read one chunk again. Those that follow one another are read in one pass."""
+        if self._reading is None or self._reading[0] > number or self._reading[1] != size:
+            self._reading = (0, size, self.chunks(size))
+        at, _, chunks = self._reading
+        for _, rows in chunks:
+            at += 1
+            if at > number:
+                self._reading = (at, size, chunks)
+                return rows
+        self._reading = None
+        return []
+
+
+def pyarrow_parquet(what: str) -> Any:
+    """
+    Return ``pyarrow.parquet``.
+
+    :raises ConfigurationError: It is not installed.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise wrong(
+            f"Parquet in {what} needs pyarrow: pip install 'airflow-provider-yandex-ai-studio[parquet]'. Or use JSON "
+            "lines"
+        ) from None
+    return pyarrow.parquet
+
+
+def _unreadable(path: ObjectStoragePath) -> Exception:
+    return wrong(f"There is no file {str(path)!r}, which `inputs` names")

@@ -1,0 +1,145 @@
+"""
+One stretch of a bulk run on a worker: submit at the quota's pace, read what has ended, write what is complete.
+
+It ends when nothing is left to do on a worker for now. Nothing here waits for a model or for the quota of an hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
+from airflow_provider.yandex_ai_studio.bulk.pool import Pool
+from airflow_provider.yandex_ai_studio.bulk.progress import Progress
+from airflow_provider.yandex_ai_studio.bulk.reading import Reading, Wakeup
+from airflow_provider.yandex_ai_studio.bulk.submitting import Limits, Submitting
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
+    from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+    from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+
+WATCHED = 2000
+"""Operations that a trigger is told to watch at most: its fields are a row of Airflow's database."""
+
+PROGRESS_SECONDS = 30.0
+"""How often the log is told how far the run is."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """
+    Nothing is left to do on a worker for now.
+
+    :param waits: By chunk: the operations to wait for, and when each was submitted.
+    :param wake_at: When to go on in any case, in seconds since the epoch; None where only the operations matter.
+    :param why: What the log says.
+    """
+
+    waits: dict[int, list[tuple[str, float]]]
+    wake_at: float | None
+    why: str
+
+
+class Run:
+    """
+    Works on the chunks of a run.
+
+    :param base: What all requests have in common; its last message gives way to the prompt of each.
+    :param began: When this attempt began, and how many rows were done then.
+    :param wakeup: What the trigger has found out, if there was one.
+    """
+
+    def __init__(
+        self,
+        chunks: Chunks,
+        *,
+        hook: YandexAIStudioHook,
+        base: CompletionRequest,
+        limits: Limits,
+        began: tuple[float, int],
+        wakeup: Wakeup,
+        sleep: Callable[[float], None],
+        log: Logger,
+    ) -> None:
+        hook.get_conn()  # made once, before threads share it
+        self._chunks = chunks
+        self._clock = hook.clock
+        self._price = limits.bounds.price
+        self._began = began
+        self._sleep = sleep
+        self._log = log
+        self._told_at = float("-inf")
+        self._pool = Pool()
+        self._submitting = Submitting(chunks, hook=hook, base=base, limits=limits, pool=self._pool, log=log)
+        self._reading = Reading(
+            chunks,
+            hook=hook,
+            form=base.output,
+            limits=limits,
+            pool=self._pool,
+            must_stop=self._submitting.must_stop,
+            wakeup=wakeup,
+            log=log,
+        )
+
+    @property
+    def stopped(self) -> str | None:
+        """What bound has ended the run before its rows were, if one has."""
+        return self._submitting.stopped
+
+    def go(self) -> Pause | None:
+        """
+        Work until nothing is left to do on a worker.
+
+        :return: What to wait for; None when each row has its answer or its verdict, or the run is stopped.
+        :raises RequestError: The service refuses this account, or every row alike.
+        """
+        try:
+            while True:
+                self._tell()
+                next_in = [self._submitting.next(self._clock()), self._reading.next(self._clock())]
+                for opened in [each for each in self._chunks.open.values() if each.complete]:
+                    self._chunks.close(opened)
+                if delays := [delay for delay in next_in if delay is not None]:
+                    self._sleep(min(delays))
+                else:
+                    return self._pause()
+        finally:
+            self._pool.close()
+            self._tell(force=True)
+
+    def _pause(self) -> Pause | None:
+        """Say what to wait for, once there is nothing to submit and nothing to read for now."""
+        waits: dict[int, list[tuple[str, float]]] = {}
+        watched = 0
+        for number, opened in self._chunks.open.items():
+            unread = opened.unread
+            if unread and (self._submitting.pause is None or not opened.chunk.waiting) and watched < WATCHED:
+                waits[number] = [opened.chunk.ids[row] for row in unread[: WATCHED - watched]]
+                watched += len(waits[number])
+        if self._submitting.pause:
+            return Pause(waits, *self._submitting.pause)
+        if not self._chunks.running:
+            return None
+        return Pause(waits, None, f"{self._chunks.running} operations are under way")
+
+    def _tell(self, *, force: bool = False) -> None:
+        now = self._clock()
+        if not force and now - self._told_at < PROGRESS_SECONDS:
+            return
+        self._told_at = now
+        began, restored = self._began
+        progress = Progress(
+            rows=self._chunks.head.rows,
+            done=self._chunks.done_rows,
+            running=self._chunks.running,
+            failed=self._chunks.failed_rows,
+            spent=self._chunks.tally().spent,
+            restored=restored,
+            seconds=now - began,
+        )
+        self._log.info(progress.line(self._price))

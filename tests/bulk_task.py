@@ -1,0 +1,116 @@
+"""A task of the bulk operator in stepped time, with a ledger that outlives its attempts and may be cut off anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import TaskDeferred
+
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.operators.bulk import YandexAIStudioBulkCompletionOperator
+from support import API_KEY, CONN_ID, FOLDER, SteppedTime, Store, TaskInstance
+
+
+class Killed(BaseException):
+    """The process is gone: nothing in the package catches this."""
+
+
+class FragileStore(Store):
+    """A store whose process is killed before or after a write. ``deadly`` counts the writes until then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+        self.deadly: int | None = None
+        self.after = False
+
+    def set(self, key: str, value: Any, *, retention: timedelta) -> None:
+        self.writes += 1
+        dies = self.deadly is not None and self.writes >= self.deadly
+        if dies and not self.after:
+            raise Killed
+        super().set(key, json.loads(json.dumps(value)), retention=retention)
+        if dies:
+            raise Killed
+
+
+class BulkTask:
+    """A task, attempt by attempt."""
+
+    def __init__(self, emulator: Emulator, **parameters: Any) -> None:
+        self.emulator = emulator
+        self.clock = SteppedTime(emulator)
+        self.store = FragileStore()
+        self.parameters: dict[str, Any] = {"timeout": 7200, **parameters}
+        self.deferrals: list[Any] = []
+        self.event: dict[str, Any] = {"reason": "in a test"}
+        self.emulator_seconds = 20.0
+
+    def operator(self) -> YandexAIStudioBulkCompletionOperator:
+        with DAG("dag"):
+            operator = YandexAIStudioBulkCompletionOperator(task_id="generate", **self.parameters)
+        operator.hook = YandexAIStudioHook(CONN_ID, clock=lambda: self.clock.now, sleep=self.clock.sleep)
+        return operator
+
+    def attempt(self) -> Any:
+        """Run an attempt to its end, each stretch in a process of its own, as it were."""
+        return self._stretches(lambda operator, context: operator.execute(context))
+
+    def _stretches(self, start: Any) -> Any:
+        while True:
+            operator = self.operator()
+            context: Any = {"ti": TaskInstance(), "task_state_store": self.store}
+            try:
+                with closing(operator.hook):
+                    return start(operator, context)
+            except TaskDeferred as deferred:
+                self.deferrals.append(deferred)
+                self._wait(deferred.trigger)
+                kwargs = json.loads(json.dumps(deferred.kwargs))
+            start = _resume(kwargs, self.event)
+
+    def _wait(self, trigger: Any) -> None:
+        path, fields = trigger.serialize()
+        assert path.endswith("triggers.bulk.YandexAIStudioBulkTrigger")
+        json.dumps(fields)
+        longest = self.emulator_seconds if fields["chunks"] else 0.0
+        until = fields["wake_at"] - self.clock.now if fields["wake_at"] else longest
+        self.clock.sleep(max(5.0, until))
+
+    @property
+    def submissions(self) -> int:
+        return int(self.emulator.stats()["submissions"])
+
+    @property
+    def refusals(self) -> int:
+        return int(self.emulator.stats()["responses"].get("completionAsync", {}).get("429", 0))
+
+
+def _resume(kwargs: dict[str, Any], event: dict[str, Any]) -> Any:
+    return lambda operator, context: operator.execute_complete(context, event, **kwargs)
+
+
+@contextmanager
+def closing(hook: YandexAIStudioHook) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if "_client" in vars(hook):
+            hook.get_conn().close()
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Return all rows of an output, in the order of the inputs, by its manifest."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    rows = [json.loads(line) for part in manifest["parts"] for line in (path / part).read_text().splitlines()]
+    return sorted(rows, key=lambda row: row["index"])
+
+
+__all__ = ["API_KEY", "FOLDER", "BulkTask", "Killed", "rows_of"]
