@@ -10,6 +10,7 @@ A chaos run, in the order in which it passes.
     story.py      in which order the events happen, and when the next jobs begin
     events.py     who is killed, frozen, restarted; which outages the service has
     world.py      rotated credentials, dead gateways, look-ups that fail, a service that hangs, people who clear tasks
+    tables.py     what is read in Airflow's database, whichever release it is of
     agenda.py     what is still to be done after an event, and whom it hit
     secrets.py    canaries, and where they must not be found
     logs.py       what the task logs say

@@ -10,6 +10,9 @@ TaskIndex = tuple[str, int]
 """Task id and map index."""
 
 
+CLEARED = "cleared by a person"
+
+
 @dataclass(frozen=True)
 class Hit:
     """

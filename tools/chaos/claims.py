@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tools.chaos.account import Account, Cause, Created, Told, Verdict, settle
+from tools.chaos.agenda import CLEARED
 from tools.chaos.causes import Death, causes_of, lost_answers, not_met
 from tools.chaos.logs import Line, kills, reason_of
 from tools.chaos.plan import QUIET_DAGS, Job, Plan
@@ -13,6 +14,10 @@ from tools.chaos.run import Outcome
 
 RESET_SECONDS = 60.0
 """Seconds in which a scheduler that was started again takes tasks from those that had them."""
+
+
+CLEAR_SECONDS = 10.0
+"""Seconds between a clear and the end of the attempt that it takes."""
 
 
 def lines_of(plan: Plan, outcome: Outcome) -> dict[str, list[Line]]:
@@ -45,26 +50,37 @@ def _deaths(job: Job, outcome: Outcome, lines: list[Line]) -> Iterator[Death]:
             yield Death(hit.attempt, hit.at, hit.what)
     yield from (Death(attempt, at, what) for attempt, at, what in kills(lines))
     for attempt, at in outcome.ended.get(job.name, {}).items():
-        reason = reason_of(lines, attempt, events=outcome.failed_attempts[job.name][attempt])
+        reason = _reason(job, outcome, lines, attempt)
         new_scheduler = any(0 <= at - started <= RESET_SECONDS for started in outcome.schedulers)
-        if not reason.startswith("raised") and (new_scheduler or not reason.startswith("reset")):
+        if not reason.startswith(("raised", CLEARED)) and (new_scheduler or not reason.startswith("reset")):
             yield Death(attempt, at, reason)
+
+
+def _reason(job: Job, outcome: Outcome, lines: list[Line], attempt: int) -> str:
+    """Say why an attempt was not the last one."""
+    ended = outcome.ended.get(job.name, {}).get(attempt)
+    for hit in outcome.hits:
+        mine = hit.what == CLEARED and hit.task == (job.task_id, job.map_index)
+        if mine and ended is not None and hit.at - CLEAR_SECONDS <= ended <= hit.at + CLEAR_SECONDS:
+            return CLEARED
+    return reason_of(lines, attempt, events=outcome.failed_attempts[job.name][attempt])
 
 
 def _lost_answers(job: Job, outcome: Outcome) -> Iterator[Cause]:
     """Return when answers to a job got lost on their way."""
     yield from lost_answers(outcome.faults, job.name)
     for hit in outcome.hits:
-        if hit.task == (job.task_id, job.map_index) and hit.attempt is None and not hit.discards:
+        if hit.task == (job.task_id, job.map_index) and hit.attempt is None and hit.what != CLEARED:
             yield Cause(hit.at, hit.what)
 
 
 def reasons_of(plan: Plan, outcome: Outcome) -> dict[str, list[str]]:
-    """Say why attempts failed, for each job."""
+    """Say why attempts ended before the last one, for each job."""
     lines = lines_of(plan, outcome)
     return {
-        name: [reason_of(lines[name], number, events=events) for number, events in sorted(attempts.items())]
-        for name, attempts in outcome.failed_attempts.items()
+        job.name: [_reason(job, outcome, lines[job.name], number) for number in sorted(attempts)]
+        for job in plan.jobs
+        if (attempts := outcome.failed_attempts.get(job.name))
     }
 
 

@@ -17,6 +17,7 @@ import requests
 
 from tools.chaos.agenda import Agenda, TaskIndex
 from tools.chaos.plan import RETRIES
+from tools.chaos.tables import TASKS
 from tools.harness.airflow import LocalAirflow
 from tools.harness.emulator import LocalEmulator
 
@@ -186,7 +187,7 @@ class Mayhem:
         return found
 
     def _rows_of(self, ti_ids: list[str]) -> list[dict[str, Any]]:
-        statement = "select * from task_instance where id::text = any(:ids) and map_index >= 0"
+        statement = f"select * from {TASKS} where id = any(:ids) and map_index >= 0"
         return self.airflow.sql(statement, ids=ti_ids) if ti_ids else []
 
 

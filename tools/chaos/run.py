@@ -25,6 +25,7 @@ from tools.chaos.plan import Job, Plan, pool_of
 from tools.chaos.secrets import Canaries
 from tools.chaos.service import ChaosService
 from tools.chaos.story import Story
+from tools.chaos.tables import PAST, TASKS, XCOMS, create_views
 from tools.chaos.world import World
 from tools.direct import ask
 from tools.harness.airflow import LocalAirflow, free_port
@@ -148,6 +149,7 @@ class ChaosRun:
             prepared = self._airflow(database, canaries, vault, dags)
             prepared.sql(f"alter role current_user set idle_in_transaction_session_timeout = '{LOCKS_SECONDS}s'")
             with prepared as airflow:
+                create_views(airflow)
                 if self.plan.faults:
                     emulator.fault(*self.plan.faults)
                 for wave in range(self.plan.waves):
@@ -239,12 +241,12 @@ class ChaosRun:
             name, _, stage = note.name.partition(".")
             death = Death(int(note.read_text() or 0), note.stat().st_mtime, f"died by plan: {stage}")
             outcome.deaths.setdefault(name, {})[stage] = death
-        for job, row in self._rows(airflow, "select * from task_instance"):
+        for job, row in self._rows(airflow, f"select * from {TASKS}"):
             outcome.states[job.name] = row["state"]
-        for job, row in self._rows(airflow, "select * from xcom where key in ('return_value', 'operation_id')"):
+        for job, row in self._rows(airflow, f"select * from {XCOMS} where key in ('return_value', 'operation_id')"):
             kept = outcome.texts if row["key"] == "return_value" else outcome.used
             kept[job.name] = row["value"]
-        for job, row in self._rows(airflow, "select * from task_instance_history"):
+        for job, row in self._rows(airflow, f"select * from {PAST}"):
             outcome.failed_attempts.setdefault(job.name, {})[row["try_number"]] = set()
             if row["end_date"]:
                 outcome.ended.setdefault(job.name, {})[row["try_number"]] = row["end_date"].timestamp()
@@ -268,7 +270,7 @@ def _open(airflow: LocalAirflow, wave: int) -> None:
 def _under_way(airflow: LocalAirflow, dag_id: str, run_id: str, active: int, waves: int) -> bool:
     """Tell whether no more jobs of these waves wait for their turn than may be queued or running."""
     rows = airflow.sql(
-        "select count(*) as count from task_instance where dag_id = :dag and run_id = :run and pool = any(:pools)"
+        f"select count(*) as count from {TASKS} where dag_id = :dag and run_id = :run and pool = any(:pools)"
         " and coalesce(state, 'none') in ('none', 'scheduled', 'queued')",
         dag=dag_id,
         run=run_id,
@@ -288,7 +290,7 @@ def _state(airflow: LocalAirflow, dag_id: str, run_id: str) -> str:
 
 def _counts(airflow: LocalAirflow, dag_id: str, run_id: str) -> dict[str, int]:
     rows = airflow.sql(
-        "select coalesce(state, 'none') as state, count(*) as count from task_instance"
+        f"select coalesce(state, 'none') as state, count(*) as count from {TASKS}"
         " where dag_id = :dag and run_id = :run and map_index >= 0 group by 1",
         dag=dag_id,
         run=run_id,

@@ -12,7 +12,7 @@ from typing import Any
 from packaging.version import Version
 
 from tools.chaos import plan
-from tools.chaos.agenda import Agenda, TaskIndex
+from tools.chaos.agenda import CLEARED, Agenda, TaskIndex
 from tools.chaos.gateway import Gateway
 from tools.chaos.lookups import Vault
 from tools.chaos.plan import (
@@ -28,6 +28,7 @@ from tools.chaos.plan import (
 )
 from tools.chaos.secrets import Canaries
 from tools.chaos.service import ChaosService
+from tools.chaos.tables import TASKS
 from tools.harness.airflow import LocalAirflow
 
 HANG_SECONDS = 20.0
@@ -173,8 +174,7 @@ class World:
         body |= {"dag_run_id": run_id, "task_ids": [task]}
         if clears_discard():
             body["keep_task_state"] = not discard
-        if discard:
-            self.agenda.hit(task, "cleared", discards=True)
+        self.agenda.hit(task, CLEARED, discards=discard)
         self.airflow.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
         self.say(f"       cleared {task[0]}[{task[1]}], its state is {'discarded' if discard else 'kept'}")
         return True
@@ -185,7 +185,7 @@ class World:
     def _tasks(self, state: str, conn_ids: Sequence[str]) -> list[TaskIndex]:
         """Return the generation tasks in this state on one of these connections."""
         rows = self.airflow.sql(
-            "select task_id, map_index from task_instance"
+            f"select task_id, map_index from {TASKS}"
             " where dag_id = :dag and run_id = :run and state = :state and map_index >= 0 order by 1, 2",
             dag=self.run[0],
             run=self.run[1],
