@@ -72,7 +72,7 @@ def test_a_mapped_task_is_looked_up_under_its_own_name(ti: TaskInstance) -> None
 
 
 @pytest.mark.parametrize(
-    ("found", "claim"), [(None, Claim.OPEN), ("own", Claim.TASK), ("another", Claim.NOBODY)], ids=str
+    ("found", "claim"), [(None, Claim.OPEN), ("own", Claim.TASK), ("another", Claim.FORGOTTEN)], ids=str
 )
 def test_an_operation_is_its_next_attempt_s_if_that_one_found_it(found: str | None, claim: Claim) -> None:
     assert claim_of("own", found) is claim
@@ -80,8 +80,8 @@ def test_an_operation_is_its_next_attempt_s_if_that_one_found_it(found: str | No
 
 async def test_an_attempt_that_has_not_begun_is_waited_for_ever_more_seldom() -> None:
     time = Time()
-    look = looks(*[Claim.OPEN] * 6, Claim.NOBODY)
-    assert await settle(look, 1e6, LOG, clock=time.clock, sleep=time.sleep) is Claim.NOBODY
+    look = looks(*[Claim.OPEN] * 6, Claim.OVER)
+    assert await settle(look, 1e6, LOG, clock=time.clock, sleep=time.sleep) is Claim.OVER
     assert time.slept == [5, 10, 20, 40, 60, 60]
 
 

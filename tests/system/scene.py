@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -83,10 +84,14 @@ class Run:
         one of the second ("finished with state success, but the task instance's state attribute is queued").
         """
         self.until(task_id, "deferred", tries=tries)
-        key = f"dag_id='{self.dag_id}', task_id='{task_id}', run_id='{self.run_id}', try_number={tries},"
-        seen = f"Received executor event with state success for task instance TaskInstanceKey({key}"
+        key = (
+            f"TaskInstanceKey(dag_id='{self.dag_id}', task_id='{task_id}', run_id='{self.run_id}', try_number={tries},"
+        )
+        seen = re.compile("Received executor event with state success .*" + re.escape(key))
         output = self.airflow.home / "scheduler.log"
-        eventually(lambda: seen in output.read_text(errors="replace"), seen, self.airflow.check)
+        eventually(
+            lambda: seen.search(output.read_text(errors="replace")) is not None, seen.pattern, self.airflow.check
+        )
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         return self.airflow.xcom(self.dag_id, self.run_id, task_id, key, map_index)

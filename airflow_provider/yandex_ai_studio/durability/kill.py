@@ -35,11 +35,17 @@ OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
 class Claim(Enum):
-    """Who comes for the operation of a wait that was killed."""
+    """Who comes for the operation of a task that is killed."""
 
-    NOBODY = "its task is over, or has begun anew without it"
+    OVER = "The task is over"
+    FORGOTTEN = "The task starts over without it"
     TASK = "its task will run again, and find it"
-    OPEN = "its task will run again, and whether that attempt knows it can't be seen yet"
+    OPEN = "its task will run again; if that attempt submits another one, as its state was discarded, it is cancelled"
+
+    @property
+    def nobody(self) -> bool:
+        """Whether the operation is to be cancelled."""
+        return self in (Claim.OVER, Claim.FORGOTTEN)
 
 
 class TaskInstanceKey(Protocol):
@@ -72,7 +78,7 @@ def claim_of(own: str, found: str | None) -> Claim:
     """
     if found is None:
         return Claim.OPEN
-    return Claim.TASK if found == own else Claim.NOBODY
+    return Claim.TASK if found == own else Claim.FORGOTTEN
 
 
 def look_whether_abandoned(ti: TaskInstanceKey) -> bool:
@@ -88,8 +94,19 @@ def look_whether_abandoned(ti: TaskInstanceKey) -> bool:
 def look_who_claims(ti: TaskInstanceKey, operation_id: str) -> Claim:
     """Ask Airflow, from the triggerer, who comes for the operation of a wait that was killed. Blocks."""
     if look_whether_abandoned(ti):
-        return Claim.NOBODY
+        return Claim.OVER
     return claim_of(operation_id, _operation_of(ti)) if clear_may_discard() else Claim.TASK
+
+
+def look_who_claims_on_worker(ti: Any, journal: Journal, *, timed_out: bool) -> Claim:
+    """
+    Ask Airflow, from the worker, who comes for the operation of a task that is killed. Blocks.
+
+    :param timed_out: Whether it is killed because its ``execution_timeout`` has passed.
+    """
+    if look_whether_abandoned(ti) or (timed_out and is_last_attempt(ti)):
+        return Claim.OVER
+    return Claim.FORGOTTEN if is_forgotten(journal) else Claim.TASK
 
 
 async def settle(
@@ -105,6 +122,7 @@ async def settle(
 
     :param look: Blocks; where it fails, it is asked again.
     :param until: When to stop, in seconds since the epoch.
+    :return: Never ``OPEN``, but where time was up.
     """
     delay, claim = FIRST_DELAY, Claim.OPEN
     while True:
@@ -114,6 +132,8 @@ async def settle(
             log.warning("Airflow doesn't say who comes for the operation: %s", error)
         if claim is not Claim.OPEN or clock() >= until:
             return claim
+        if delay == FIRST_DELAY:
+            log.info("The operation goes on for now: %s", claim.value)
         await sleep(delay)
         delay = min(2 * delay, MAX_DELAY)
 

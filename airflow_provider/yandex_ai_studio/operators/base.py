@@ -17,12 +17,7 @@ from airflow_provider.yandex_ai_studio.answers.outcome import answer_of, invalid
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output
 from airflow_provider.yandex_ai_studio.durability.journal import Journal
-from airflow_provider.yandex_ai_studio.durability.kill import (
-    TaskInstanceKey,
-    is_forgotten,
-    is_last_attempt,
-    look_whether_abandoned,
-)
+from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, look_who_claims_on_worker
 from airflow_provider.yandex_ai_studio.durability.resume import (
     Wakeup,
     deferral_timeout,
@@ -223,14 +218,15 @@ class OperationOperator(BaseOperator):
             return
         ti, operation_id, journal = self._kill_target
         timed_out = isinstance(sys.exception(), AirflowTaskTimeout)
-        if not look_whether_abandoned(ti) and not is_forgotten(journal) and not (timed_out and is_last_attempt(ti)):
-            self.log.info("Operation %s goes on: its task will run again, and find it", operation_id)
+        claim = look_who_claims_on_worker(ti, journal, timed_out=timed_out)
+        if not claim.nobody:
+            self.log.info("Operation %s goes on: %s", operation_id, claim.value)
             return
         try:
             self.hook.cancel_operation(operation_id, self.api)
-            self.log.info("The task is over: asked the service to cancel operation %s", operation_id)
+            self.log.info("%s: asked the service to cancel operation %s", claim.value, operation_id)
         except RequestError as error:
-            self.log.warning("The task is over. %s It may run to its end, and be billed.", error)
+            self.log.warning("%s. %s It may run to its end, and be billed.", claim.value, error)
 
     def _take_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
         while operation is None:

@@ -16,7 +16,6 @@ from airflow_provider.yandex_ai_studio.answers.outcome import story_of, xcoms_of
 from airflow_provider.yandex_ai_studio.api.models import Api, Generation
 from airflow_provider.yandex_ai_studio.durability.kill import (
     RESULT_KEPT,
-    Claim,
     TaskInstanceKey,
     look_who_claims,
     settle,
@@ -25,9 +24,6 @@ from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN,
 from airflow_provider.yandex_ai_studio.exceptions import RequestError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Outcome, Wait
-
-ON_KILL_PATIENCE = 20.0
-"""Seconds that a kill may take here; Airflow gives it 30."""
 
 _settling: set[asyncio.Task[None]] = set()
 """What goes on after its kill: the loop alone would forget it."""
@@ -132,32 +128,26 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         """Cancel the operation, if nobody will come for it."""
         if not self.cancel_on_kill or self.task_instance is None:
             return
+        # Airflow cancels a trigger that is to be killed once more every second, on_kill included.
         settling = asyncio.create_task(self._settle(self.task_instance))
         _settling.add(settling)
         settling.add_done_callback(_settling.discard)
-        try:
-            await asyncio.wait_for(asyncio.shield(settling), ON_KILL_PATIENCE)
-        except TimeoutError:
-            self.log.info(
-                "Operation %s goes on for now: its task was cleared, and has not begun anew yet. If it then submits "
-                "another operation, because its state was discarded, this one is cancelled.",
-                self.operation_id,
-            )
+        await asyncio.shield(settling)
 
     async def _settle(self, ti: TaskInstanceKey) -> None:
         until = (self.submitted_at or time.time()) + RESULT_KEPT
         claim = await settle(partial(look_who_claims, ti, self.operation_id), until, self.log)
-        if claim is not Claim.NOBODY:
+        if not claim.nobody:
             self.log.info("Operation %s goes on: %s", self.operation_id, claim.value)
             return
         try:
             asked = await YandexAIStudioHook(self.conn_id).cancel_if_running(self.operation_id, self.api)
             if asked:
-                self.log.info("The task is over: asked the service to cancel operation %s", self.operation_id)
+                self.log.info("%s: asked the service to cancel operation %s", claim.value, self.operation_id)
             else:
-                self.log.info("The task is over, and so is operation %s: nothing to cancel", self.operation_id)
+                self.log.info("%s: operation %s has ended, nothing to cancel", claim.value, self.operation_id)
         except RequestError as error:
-            self.log.warning("The task is over. %s It may run to its end, and be billed.", error)
+            self.log.warning("%s. %s It may run to its end, and be billed.", claim.value, error)
 
     async def _hold_back(self, started: float) -> None:
         """Give the scheduler time to see that the worker is gone: else it may fail a task that resumes at once."""
