@@ -169,3 +169,18 @@ def test_on_a_slow_machine_the_events_wait_for_their_jobs(now: Callable[[float],
         assert len(mayhem.happened) == begun - 1
         under_way.add(begun)
         told.go_on()
+
+
+def test_what_nobody_met_happens_again_and_is_told_if_it_does_not(now: Callable[[float], None]) -> None:
+    agenda, world = Agenda(), Actor()
+    told, _ = story(Actor(), world, [("kill", "rotate")], agenda)
+    told.go_on()
+    agenda.again.append("rotate")
+    world.impossible = {"rotate"}
+    told.go_on()
+    assert (told.happened, told.left) == ([], ["kill", "rotate"])
+    world.impossible = set()
+    now(10)
+    told.go_on()
+    assert told.happened == ["rotate"]
+    assert world.happened == ["rotate", "rotate"]

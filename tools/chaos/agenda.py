@@ -36,12 +36,12 @@ class Agenda:
     Keeps what events leave to be done later, and remembers what they did.
 
     :param hits: What events did to tasks.
-    :param missed: Events that nobody met.
+    :param again: Events that nobody met: they must happen again.
     :param schedulers: When a scheduler was started again, in seconds since the epoch.
     """
 
     hits: list[Hit] = field(default_factory=list)
-    missed: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
     schedulers: list[float] = field(default_factory=list)
     _later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 

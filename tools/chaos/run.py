@@ -219,14 +219,14 @@ class ChaosRun:
             time.sleep(LOOK_INTERVAL)
         with contextlib.suppress(AirflowClientError, requests.RequestException):
             agenda.attend(all_now=True)
-        if not agenda.quiet:
-            agenda.missed.append("what happened last: nobody met it")
         outcome.dags[dag_id] = f"{state} after {time.monotonic() - began:.0f} s"
         outcome.seconds += time.monotonic() - began
         outcome.hits += agenda.hits
         outcome.schedulers += agenda.schedulers
         outcome.events += story.happened
-        outcome.missed += [*agenda.missed, *(f"{kind}: it did not come to it" for kind in story.left)]
+        outcome.missed += [*story.left, *agenda.again]
+        if not agenda.quiet:
+            outcome.missed.append("the run ended in the middle of its last event")
         self._say(f"{dag_id}: {outcome.dags[dag_id]}")
 
     def _collect(self, airflow: LocalAirflow, emulator: ChaosService, outcome: Outcome) -> None:

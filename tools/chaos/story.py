@@ -57,6 +57,10 @@ class Story:
         """Do what is due, and let the next event happen if it is time."""
         self._agenda.attend()
         self._mayhem.look_after()
+        while self._agenda.again:
+            kind = self._agenda.again.pop()
+            self.happened.remove(kind)
+            self._aside.append((0, kind))
         if not self._agenda.quiet:
             return
         if self._begun == 0:

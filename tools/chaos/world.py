@@ -34,8 +34,8 @@ from tools.harness.airflow import LocalAirflow
 HANG_SECONDS = 20.0
 """Seconds that the service answers nothing."""
 
-PATIENCE = 30.0
-"""Seconds in which somebody must meet a revoked credential or a vault that is out of order, so that it counts."""
+PATIENCE = 10.0
+"""Seconds in which somebody must meet a revoked credential or a vault that is out of order, else it happens again."""
 
 CHECK_INTERVAL = 0.5
 
@@ -101,8 +101,8 @@ class World:
 
     def _fail_look_ups(self) -> bool:
         conn_ids = [conn_id for conn_id, way in CONNECTIONS.items() if way.through == "vault"]
-        if not self._tasks("deferred", conn_ids) + self._tasks("running", conn_ids):
-            return False
+        if not self._tasks("queued", conn_ids) + self._tasks("running", conn_ids):
+            return False  # who waits already has been looked up for
         self._announce(LOOKUPS)
         self.vault.break_down()
 
@@ -126,7 +126,8 @@ class World:
                 if time.monotonic() < until:
                     self.agenda.later(CHECK_INTERVAL, look)
                     return
-                self.agenda.missed.append(f"{kind}: nobody met it")
+                self.say("       nobody met it")
+                self.agenda.again.append(kind)
             repair()
 
         self.agenda.later(AWAY_SECONDS, look)
