@@ -49,6 +49,10 @@ class Task:
         operator.hook = self.hook
         return operator
 
+    def clear(self) -> None:
+        """Clear the task, as a person does: Airflow then allows it more tries."""
+        self.context["ti"].max_tries += 1
+
     def defer(self, **parameters: Any) -> YandexAIStudioOperationTrigger:
         with pytest.raises(TaskDeferred) as caught:
             self.operator(**parameters).execute(self.context)

@@ -13,7 +13,7 @@ YandexAIStudioError
 │   └── ServiceUnavailable        5xx, no connection, no answer in time, or an answer that makes no sense
 ├── OperationError                the request was taken, and paid work ended without an answer
 │   ├── OperationFailed           the service reports an error, or neither an error nor an answer
-│   ├── OperationCancelled        somebody cancelled it
+│   ├── OperationCancelled        somebody cancelled it                                                 (no retry)
 │   ├── OperationExpired          the service no longer knows it: results are kept for 3 days
 │   └── OperationTimeout          it still runs after the deadline
 ├── SubmissionUnknown             a submission was begun, and nobody knows whether it was taken            (no retry)
@@ -25,7 +25,8 @@ YandexAIStudioError
 ├── BudgetExceeded                a bulk run would go beyond its bound of tokens or cost                  (no retry)
 └── TriggerEventError             the triggerer sent an event that this release does not understand
 
-"No retry" means that Airflow fails the task at once: to repeat it would only give the same answer.
+"No retry" means that Airflow fails the task at once: to repeat it would only give the same answer. From the sensor,
+which submits nothing, no ``OperationError`` is retried; nor is ``OperationTimeout`` with ``on_timeout="fail"``.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class OperationFailed(OperationError):
     """The service ended the operation with an error, or without any outcome."""
 
 
-class OperationCancelled(OperationError):
+class OperationCancelled(OperationError, AirflowFailException):
     """The operation was cancelled before it had an answer."""
 
 

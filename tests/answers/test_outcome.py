@@ -52,7 +52,13 @@ ENDS = [
         "incomplete",
     ),
     (operation(done=True), OperationFailed, None, "submits .*anew", "neither an answer nor an error"),
-    (operation(), OperationTimeout, None, f"OperationSensor.*{ID}", "still runs.*not cancelled.*3 days"),
+    (
+        operation(),
+        OperationTimeout,
+        None,
+        "as long again",
+        f"still runs.*not cancelled.*3 days.*OperationSensor.*{ID}",
+    ),
 ]
 
 

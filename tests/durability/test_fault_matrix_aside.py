@@ -57,6 +57,7 @@ async def test_a_fault_of_a_cancellation(
     operator.on_kill()
     assert cancelled(0) == 1  # the worker asks again
 
+    task.clear()
     trigger = task.defer()
     emulator.fault("operations.cancel", **FAULTS[fault])
     trigger.task_instance = task.context["ti"]

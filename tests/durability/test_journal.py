@@ -20,6 +20,7 @@ from airflow_provider.yandex_ai_studio.durability.journal import (
     fingerprint_of,
     first_step,
 )
+from airflow_provider.yandex_ai_studio.durability.policy import OnTimeout
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
@@ -71,7 +72,7 @@ def test_the_first_step_follows_from_the_record(record: Record | None, step: Ste
     [
         (Operation("d7q1", "completion"), Fate.WAIT),
         (Operation("d7q1", "completion", done=True, generation=ANSWER), Fate.TAKE),
-        (Operation("d7q1", "completion", done=True, error=Failure(1, "cancelled")), Fate.SUBMIT_ANEW),
+        (Operation("d7q1", "completion", done=True, error=Failure(1, "cancelled")), Fate.TELL),
         (Operation("d7q1", "completion", error=Failure(13, "early")), Fate.SUBMIT_ANEW),
         (Operation("d7q1", "completion", done=True), Fate.SUBMIT_ANEW),
         (NotFound("a gateway's"), Fate.WAIT),
@@ -91,6 +92,67 @@ def test_one_404_is_final_only_where_the_service_need_not_keep_the_result_any_lo
     assert fate_of(NotFound("x"), api="completion", age=3 * day - 1) is Fate.WAIT
     assert fate_of(NotFound("x"), api="completion", age=3 * day) is Fate.SUBMIT_ANEW
     assert fate_of(NotFound("x"), api="responses", age=3 * day) is Fate.WAIT
+
+
+RUNS = Operation("d7q1", "completion")
+CANCELLED = Operation("d7q1", "completion", done=True, error=Failure(1, "cancelled"))
+DONE = Operation("d7q1", "completion", done=True, generation=ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("operation", "on_timeout", "cleared", "fate"),
+    [
+        (RUNS, "wait", False, Fate.WAIT_AGAIN),
+        (RUNS, "wait", True, Fate.WAIT_AGAIN),
+        (RUNS, "fail", False, Fate.TELL),
+        (RUNS, "fail", True, Fate.WAIT_AGAIN),
+        (RUNS, "resubmit", False, Fate.REPLACE),
+        (RUNS, "resubmit", True, Fate.REPLACE),
+        (ServiceUnavailable("down"), "wait", False, Fate.WAIT_AGAIN),
+        (ServiceUnavailable("down"), "fail", False, Fate.WAIT),
+        (ServiceUnavailable("down"), "resubmit", False, Fate.WAIT),
+        (DONE, "resubmit", True, Fate.TAKE),
+        (DONE, "fail", False, Fate.TAKE),
+        (CANCELLED, "wait", False, Fate.TELL),
+        (CANCELLED, "wait", True, Fate.SUBMIT_ANEW),
+        (CANCELLED, "resubmit", False, Fate.SUBMIT_ANEW),  # by the attempt before, which died of it
+    ],
+)
+def test_past_the_deadline_the_fate_follows_from_what_the_author_chose(
+    operation: Operation | RequestError, on_timeout: OnTimeout, cleared: bool, fate: Fate
+) -> None:
+    assert fate_of(operation, api="completion", age=3600, late=True, cleared=cleared, on_timeout=on_timeout) is fate
+
+
+def test_a_cancelled_operation_is_submitted_anew_by_a_clear_alone() -> None:
+    assert fate_of(CANCELLED, api="completion", age=3600) is Fate.TELL
+    assert fate_of(CANCELLED, api="completion", age=3600, on_timeout="resubmit") is Fate.TELL
+    assert fate_of(CANCELLED, api="completion", age=3600, cleared=True) is Fate.SUBMIT_ANEW
+
+
+@pytest.mark.parametrize(("allowed", "now", "cleared"), [(0, 0, False), (2, 2, False), (2, 3, True), (None, 3, False)])
+def test_a_clear_is_known_by_the_tries_that_it_adds(allowed: int | None, now: int, cleared: bool) -> None:
+    assert Record("this", 1.0, "d7q1", max_tries=allowed).cleared(now) is cleared
+
+
+def test_the_deadline_counts_from_the_submission_or_from_the_wait_that_began_after_it() -> None:
+    assert RECORD.deadline(60) == 61
+    assert Record("this", 1.0, "d7q1", waited_from=100.0).deadline(60) == 160
+
+
+def test_a_clear_starts_over_where_that_is_asked_for() -> None:
+    assert first_step(RECORD, "this", cleared=True, on_clear="resubmit") is Step.START_OVER
+    assert first_step(RECORD, "this", cleared=False, on_clear="resubmit") is Step.LOOK
+    assert first_step(RECORD, "this", cleared=True) is Step.LOOK
+    assert first_step(Record("this", 1.0), "this", cleared=True, on_clear="resubmit") is Step.SETTLE_UNKNOWN
+
+
+@pytest.mark.parametrize("name", ["modelUri", "model"])
+def test_a_default_model_is_no_part_of_what_a_task_asks_for(name: str) -> None:
+    one, other = {"text": "x", name: "gpt://f/m"}, {"text": "x", name: "gpt://f/n"}
+    assert fingerprint_of(one, own_model=False) == fingerprint_of(other, own_model=False)
+    assert fingerprint_of(one) != fingerprint_of(other)
+    assert fingerprint_of(one) != fingerprint_of(one, own_model=False)
 
 
 @given(record=records)

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow_provider.yandex_ai_studio.api.completion import count_tokens, submit_completion
 from airflow_provider.yandex_ai_studio.durability.journal import KEY, Journal
+from airflow_provider.yandex_ai_studio.durability.policy import Policy
 from airflow_provider.yandex_ai_studio.durability.submission import Submission
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from support import Store
@@ -36,7 +37,10 @@ def test_an_id_is_written_down_before_a_log_line_names_it(hook: YandexAIStudioHo
         hook=hook,
         journal=Journal(store),
         before=lambda: None,
-        on_unknown="resubmit",
+        policy=Policy.of(timeout=60),
+        model=request.model_uri,
+        own_model=False,
+        max_tries=0,
         log=log,  # type: ignore[arg-type] # the two methods that are used
     ).run()
     written = {line: id_ for line, id_ in log.lines if submitted.operation_id in line}

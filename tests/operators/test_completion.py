@@ -193,12 +193,10 @@ def test_a_store_that_is_out_of_order_does_not_hide_why_an_operation_failed(
     assert "could not be struck out" in capsys.readouterr().out
 
 
-def test_a_retry_after_a_cancelled_or_expired_operation_submits_anew(
-    deferred: Attempt, hook: YandexAIStudioHook, emulator: Emulator, clock: SteppedTime
+def test_a_retry_after_an_expired_operation_submits_anew(
+    deferred: Attempt, emulator: Emulator, clock: SteppedTime
 ) -> None:
-    hook.cancel_operation(deferred().operation_id)
     expires = deferred()
-    assert submissions(emulator) == 2
     clock.sleep(timedelta(days=4).total_seconds())
     assert deferred().operation_id != expires.operation_id
 
@@ -213,14 +211,6 @@ def test_while_the_service_is_down_a_retry_goes_on_waiting(deferred: Attempt, em
     first = deferred()
     emulator.fault("operations.get", "status", status=503, body="", times=None)
     assert deferred().operation_id == first.operation_id
-
-
-def test_the_deadline_is_not_extended_by_a_retry(deferred: Attempt, attempt: Attempt, clock: SteppedTime) -> None:
-    trigger = deferred(timeout=600)
-    clock.sleep(700)
-    with pytest.raises(OperationTimeout, match=trigger.operation_id):
-        attempt(timeout=600)
-    assert deferred(timeout=7200).operation_id == trigger.operation_id
 
 
 @pytest.mark.parametrize("deferrable", [True, False])

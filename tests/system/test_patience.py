@@ -45,15 +45,15 @@ def test_a_timeout_names_the_operation_and_leaves_it_alone(runs: dict[str, Run],
     assert service.cancellations == 0
 
 
-def test_a_retry_after_a_timeout_looks_once_and_does_not_pay_again(
+def test_a_retry_after_a_timeout_waits_as_long_again_and_does_not_pay_again(
     runs: dict[str, Run], services: dict[str, Service]
 ) -> None:
     run, service = runs["timeout"], services["timeout"]
     assert run.wait() == "failed"
     assert run.tries("generate") == 2
     assert service.submissions == 1
-    assert run.deferrals("generate") == 1
-    run.log_says("generate", "Found an earlier submission of this task", "OperationTimeout", tries=2)
+    assert run.deferrals("generate") == 2
+    run.log_says("generate", "Found an earlier submission of this task", "as long again", "OperationTimeout", tries=2)
 
 
 @pytest.mark.parametrize(

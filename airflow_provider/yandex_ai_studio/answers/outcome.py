@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider.yandex_ai_studio.api.models import Api, Failure, Generation, Operation
 from airflow_provider.yandex_ai_studio.api.operations import KEPT
@@ -20,6 +22,8 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     OperationTimeout,
 )
 
+E = TypeVar("E", bound=OperationError)
+
 CANCELLED = (1, "cancelled")
 """How the service says that an operation was cancelled: as a gRPC code, or in the word of the Responses API."""
 
@@ -27,7 +31,35 @@ TOO_SHORT = ("max_output_tokens",)
 """How the Responses API says that the limit was reached before there was an answer."""
 
 
-def answer_of(operation: Operation) -> Generation:
+@dataclass(frozen=True)
+class Advice:
+    """
+    What an error tells its reader to do next: that depends on whose task it is, and what its author chose.
+
+    :param failed: Where the operation has no answer.
+    :param cancelled: Where somebody cancelled it.
+    :param timeout: Where it still runs.
+    """
+
+    failed: str = "Retry or clear the task: another attempt submits the request anew."
+    cancelled: str = (
+        "Clear the task to submit the request anew: somebody cancelled its operation, and no retry undoes that."
+    )
+    timeout: str = "Retry the task to wait as long again, for the same operation; or raise `timeout`."
+
+
+OWNER = Advice()
+"""To the task that submitted the operation."""
+
+OBSERVER = Advice(
+    failed="Clear the task that submitted it, and this one: to wait for it again will not help.",
+    cancelled="Clear the task that submitted it, and this one: to wait for it again will not help.",
+    timeout="Clear this task to wait again, or raise `timeout`.",
+)
+"""To a task that waits for what another one submitted."""
+
+
+def answer_of(operation: Operation, advice: Advice = OWNER) -> Generation:
     """
     Return the answer of an operation.
 
@@ -37,40 +69,56 @@ def answer_of(operation: Operation) -> Generation:
     """
     name = _sentence(_named(operation.id))
     if operation.error:
-        raise _failed(operation, operation.error)
+        raise _failed(operation, operation.error, advice)
     if not operation.done:
         raise OperationTimeout(
-            f"Wait for it with YandexAIStudioOperationSensor(operation_id={operation.id!r}), or raise `timeout`.\n"
-            f"{name} still runs after the deadline of its task.\n"
-            f"It was not cancelled: the service keeps its result for {KEPT[operation.api].days} days.",
+            f"{advice.timeout}\n{name} still runs after the deadline of its task.\n"
+            f"It was not cancelled: the service keeps its result for {KEPT[operation.api].days} days, and "
+            f"YandexAIStudioOperationSensor(operation_id={operation.id!r}) can wait for it.",
             operation_id=operation.id,
         )
     if operation.generation is None:
         raise OperationFailed(
-            "Retry or clear the task: another attempt submits the request anew. Tell the vendor's support.\n"
+            f"{advice.failed} Tell the vendor's support.\n"
             f"{name} is done, but the service gives neither an answer nor an error.",
             operation_id=operation.id,
         )
     return operation.generation
 
 
-def _failed(operation: Operation, failure: Failure) -> OperationError:
+def _failed(operation: Operation, failure: Failure, advice: Advice) -> OperationError:
     name, code, message = _sentence(_named(operation.id)), failure.code, failure.message or "no reason given"
     if code in CANCELLED:
         return OperationCancelled(
-            "Clear the task to submit the request anew: somebody cancelled its operation.\n"
-            f"{name} was cancelled before it had an answer ({message}).",
+            f"{advice.cancelled}\n{name} was cancelled before it had an answer ({message}).",
             operation_id=operation.id,
             code=code,
         )
-    advice = "Retry or clear the task: another attempt submits the request anew."
-    if code in TOO_SHORT:
-        advice = "Allow more with `max_tokens`: there was no room for an answer."
+    to_do = "Allow more with `max_tokens`: there was no room for an answer." if code in TOO_SHORT else advice.failed
     return OperationFailed(
-        f"{advice}\n{name} failed: {message} (code {code}).\nIt has no answer.",
+        f"{to_do}\n{name} failed: {message} (code {code}).\nIt has no answer.",
         operation_id=operation.id,
         code=code,
     )
+
+
+def final(error: E) -> E:
+    """
+    Return an error as one that Airflow does not retry, and that is the same else.
+
+    Some errors are worth a retry in the task that can submit anew, and futile in one that can't.
+    """
+    if isinstance(error, AirflowFailException):
+        return error
+    kind = type(error)
+    members = {
+        "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
+        "__reduce__": lambda self: (final, (error,)),
+    }
+    twin: E = type(kind.__name__, (kind, AirflowFailException), members)(*error.args)
+    twin.__dict__.update(error.__dict__)
+    return twin
 
 
 def expired(operation_id: str, api: Api, cause: NotFound) -> OperationExpired:

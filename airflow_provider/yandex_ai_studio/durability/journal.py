@@ -16,11 +16,16 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, Protocol
 
+from airflow_provider.yandex_ai_studio.answers.outcome import CANCELLED
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
+from airflow_provider.yandex_ai_studio.durability.policy import OnClear, OnTimeout
 from airflow_provider.yandex_ai_studio.exceptions import NotFound, RequestError
 from airflow_provider.yandex_ai_studio.waiting.decision import is_past_retention
 
 KEY = "yandex_ai_studio_operation"
+
+MODEL_FIELDS = frozenset({"modelUri", "model"})
+"""Where the body of a request, of either API, names the model."""
 
 RETENTION = timedelta(days=7)
 """How long a record is kept: longer than the 3 days for which the service keeps a result."""
@@ -34,12 +39,27 @@ class Record:
     :param fingerprint: What was asked for, as :func:`fingerprint_of` gives it.
     :param submitted_at: When, in seconds since the epoch.
     :param operation_id: What came of it; None while nobody knows.
+    :param model: The model that was asked.
+    :param waited_from: From when the deadline counts, if not from the submission.
+    :param max_tries: How many tries Airflow allowed the last attempt that saw it. A clear makes them more, a retry
+        does not.
     """
 
     fingerprint: str
     submitted_at: float
     operation_id: str | None = None
     api: Api = "completion"
+    model: str | None = None
+    waited_from: float | None = None
+    max_tries: int | None = None
+
+    def deadline(self, timeout: float) -> float:
+        """Return when to stop waiting, in seconds since the epoch."""
+        return (self.submitted_at if self.waited_from is None else self.waited_from) + timeout
+
+    def cleared(self, max_tries: int) -> bool:
+        """Tell whether the task was cleared since: a person wishes it to run again."""
+        return self.max_tries is not None and max_tries > self.max_tries
 
 
 class Step(Enum):
@@ -49,6 +69,7 @@ class Step(Enum):
     SETTLE_UNKNOWN = "a submission was begun, and nobody knows what came of it"
     LOOK = "this very request was submitted: look how its operation stands"
     REPLACE = "another request was submitted: cancel its operation, then submit this one"
+    START_OVER = "the task was cleared, and on_clear='resubmit': cancel its operation, then submit anew"
 
 
 class Fate(Enum):
@@ -56,32 +77,60 @@ class Fate(Enum):
 
     WAIT = "it runs, or can't be seen for now: wait for it"
     TAKE = "it has an answer: take it"
+    WAIT_AGAIN = "its deadline has passed: wait for it as long again"
+    TELL = "nothing more will be done about it: say how it stands"
     SUBMIT_ANEW = "it ended without an answer, or is gone: submit the request anew"
+    REPLACE = "it runs past its deadline, and on_timeout='resubmit': cancel it, then submit the request anew"
 
 
-def fingerprint_of(body: Mapping[str, Any] | None) -> str:
-    """Return what tells one request from another, without revealing its text."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+def fingerprint_of(body: Mapping[str, Any] | None, *, own_model: bool = True) -> str:
+    """
+    Return what tells one request of a task from another, without revealing its text.
+
+    :param own_model: The task names the model. If not, it is a default of the connection, and a change of that does
+        not make another request: what was paid for is not given up because of it.
+    """
+    asked = {name: value for name, value in (body or {}).items() if own_model or name not in MODEL_FIELDS}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def first_step(record: Record | None, fingerprint: str) -> Step:
+def first_step(record: Record | None, fingerprint: str, *, cleared: bool = False, on_clear: OnClear = "keep") -> Step:
     """Decide what to do about the last submission of this task."""
     if record is None:
         return Step.SUBMIT
     if record.operation_id is None:
         return Step.SETTLE_UNKNOWN
+    if cleared and on_clear == "resubmit":
+        return Step.START_OVER
     return Step.LOOK if record.fingerprint == fingerprint else Step.REPLACE
 
 
-def fate_of(seen: Operation | RequestError, *, api: Api, age: float) -> Fate:
+def fate_of(
+    seen: Operation | RequestError,
+    *,
+    api: Api,
+    age: float,
+    late: bool = False,
+    cleared: bool = False,
+    on_timeout: OnTimeout = "wait",
+) -> Fate:
     """
     Decide what becomes of a known operation. One look that fails decides nothing: the wait has the patience for it.
 
     :param age: Seconds since it was submitted.
+    :param late: Its deadline has passed.
+    :param cleared: The task was cleared since an attempt last saw it. A cancelled operation is then submitted anew;
+        without a clear, its cancellation is a person's, and no retry undoes it.
     """
+    waits_again = late and (cleared or on_timeout == "wait")
     match seen:
         case Operation(error=error) if error is not None:
-            return Fate.SUBMIT_ANEW
+            own = cleared or (late and on_timeout == "resubmit")
+            return Fate.TELL if error.code in CANCELLED and not own else Fate.SUBMIT_ANEW
+        case Operation(done=False) if late and on_timeout == "resubmit":
+            return Fate.REPLACE
+        case Operation(done=False) if late:
+            return Fate.WAIT_AGAIN if waits_again else Fate.TELL
         case Operation(done=False):
             return Fate.WAIT
         case Operation(generation=None):
@@ -91,7 +140,7 @@ def fate_of(seen: Operation | RequestError, *, api: Api, age: float) -> Fate:
         case NotFound() if is_past_retention(api, age):
             return Fate.SUBMIT_ANEW
         case _:
-            return Fate.WAIT
+            return Fate.WAIT_AGAIN if waits_again else Fate.WAIT
 
 
 class Store(Protocol):

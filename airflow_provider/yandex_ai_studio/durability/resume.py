@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider.yandex_ai_studio.answers.outcome import expired, unseen
 from airflow_provider.yandex_ai_studio.api.models import Operation
@@ -118,6 +119,25 @@ def _look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | 
         return hook.get_operation(wait.operation_id, wait.api)
     except RequestError as error:
         return error
+
+
+def limit_of(task: BaseOperator, started: datetime | None) -> float | None:
+    """
+    Return when ``execution_timeout`` ends an attempt, in seconds since the epoch; Airflow does not end a deferred one.
+
+    :param started: When the attempt began, deferrals or not.
+    """
+    if task.execution_timeout is None or started is None:
+        return None
+    return float((started + task.execution_timeout).timestamp())
+
+
+def out_of_time(wait: Wait, cause: Exception) -> AirflowTaskTimeout:
+    """Return what ends an attempt at its ``execution_timeout``, as Airflow would."""
+    return AirflowTaskTimeout(
+        f"The `execution_timeout` of this attempt has passed, and operation {wait.operation_id} has no answer. Another "
+        f"attempt finds it. ({cause})"
+    )
 
 
 def deferral_timeout(wait: Wait, now: float) -> timedelta:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
 from airflow_provider.yandex_ai_studio.durability.journal import (
@@ -23,6 +24,7 @@ from airflow_provider.yandex_ai_studio.durability.journal import (
     fingerprint_of,
     first_step,
 )
+from airflow_provider.yandex_ai_studio.durability.policy import Policy
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
     RequestError,
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
 
     from airflow_provider.yandex_ai_studio.api.call import Call
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-
-OnUnknownSubmission = Literal["resubmit", "fail"]
 
 SUBMISSIONS = 3
 """How often one attempt submits at most, when answers get lost on the way."""
@@ -54,11 +54,13 @@ class Submitted:
     A submitted operation.
 
     :param submitted_at: When it was first submitted, in seconds since the epoch.
+    :param deadline: When to stop waiting for it, likewise.
     :param operation: What was last seen of it, if anything.
     """
 
     operation_id: str
     submitted_at: float
+    deadline: float
     operation: Operation | None = None
 
 
@@ -70,8 +72,9 @@ class Submission:
     :param api: The API that it belongs to.
     :param question: What the service is asked, free of charge, before it gets a request again that it may have taken.
     :param before: Called before anything is submitted, but not for a known operation; it may raise.
-    :param on_unknown: What to do where a submission may have been taken under an id that nobody knows:
-        ``resubmit`` (and perhaps pay twice) or ``fail`` (and let a person decide).
+    :param model: The model that it asks.
+    :param own_model: The task names that model; else it is the connection's default.
+    :param max_tries: How many tries Airflow allows the task.
     """
 
     def __init__(
@@ -83,22 +86,22 @@ class Submission:
         journal: Journal,
         question: Call[Any],
         before: Callable[[], None],
-        on_unknown: OnUnknownSubmission,
+        policy: Policy,
+        model: str,
+        own_model: bool,
+        max_tries: int,
         log: Logger,
     ) -> None:
-        if on_unknown not in ("resubmit", "fail"):
-            raise ConfigurationError(
-                f"`on_unknown_submission` must be 'resubmit' or 'fail', not {on_unknown!r}. "
-                "Nothing was sent to the service."
-            )
         self._call = call
         self._api: Api = api
-        self._fingerprint = fingerprint_of(call.body)
+        self._fingerprint = fingerprint_of(call.body, own_model=own_model)
         self._hook = hook
         self._journal = journal
         self._question = question
         self._before = before
-        self._on_unknown = on_unknown
+        self._policy = policy
+        self._model = model
+        self._max_tries = max_tries
         self._log = log
 
     def run(self) -> Submitted:
@@ -114,13 +117,17 @@ class Submission:
                 "and pay again."
             )
         record = self._journal.read()
-        step = first_step(record, self._fingerprint)
+        cleared = record is not None and record.cleared(self._max_tries)
+        step = first_step(record, self._fingerprint, cleared=cleared, on_clear=self._policy.on_clear)
         if record is not None and step is not Step.SUBMIT:
             self._log.info("Found an earlier submission of this task: %s (%s)", record.operation_id, step.value)
-        if record is not None and step is Step.LOOK and (submitted := self._look(record)):
-            return submitted
+        fate = None
+        if record is not None and step is Step.LOOK:
+            fate, seen = self._look(record, cleared)
+            if fate not in (Fate.SUBMIT_ANEW, Fate.REPLACE):
+                return self._found(record, fate, seen)
         self._before()
-        if record is not None and step is Step.REPLACE:
+        if record is not None and (step in (Step.REPLACE, Step.START_OVER) or fate is Fate.REPLACE):
             self._cancel(record)
         pauses = iter(PAUSES)
         if record is not None and step is Step.SETTLE_UNKNOWN:
@@ -128,31 +135,58 @@ class Submission:
             self._settle_unknown(f"an earlier attempt began it at {_utc(record.submitted_at)} and was cut off", pauses)
         return self._submit(pauses)
 
-    def _look(self, record: Record) -> Submitted | None:
+    def _look(self, record: Record, cleared: bool) -> tuple[Fate, Operation | None]:
+        now = self._hook.clock()
         seen: Operation | RequestError
         try:
             seen = self._hook.get_operation(str(record.operation_id), record.api, repeat=False)
         except RequestError as error:
             seen = error
-        fate = fate_of(seen, api=record.api, age=self._hook.clock() - record.submitted_at)
+        fate = fate_of(
+            seen,
+            api=record.api,
+            age=now - record.submitted_at,
+            late=now >= record.deadline(self._policy.timeout),
+            cleared=cleared,
+            on_timeout=self._policy.on_timeout,
+        )
         self._log.info("Operation %s: %s", record.operation_id, fate.value)
-        if fate is Fate.SUBMIT_ANEW:
-            return None
-        operation = seen if isinstance(seen, Operation) else None
-        return Submitted(str(record.operation_id), record.submitted_at, operation)
+        return fate, seen if isinstance(seen, Operation) else None
+
+    def _found(self, record: Record, fate: Fate, seen: Operation | None) -> Submitted:
+        """Go on with a known operation; and write down what another attempt must know of this one."""
+        if record.model not in (None, self._model):
+            self._log.info(
+                "It was asked of %s. The connection's default is %s now: that is for what is submitted from now on.",
+                record.model,
+                self._model,
+            )
+        known = replace(record, max_tries=self._max_tries)
+        if fate is Fate.WAIT_AGAIN:
+            known = replace(known, waited_from=self._hook.clock())
+        if known != record:
+            self._write_down(known)
+        return Submitted(str(known.operation_id), known.submitted_at, known.deadline(self._policy.timeout), seen)
 
     def _cancel(self, record: Record) -> None:
+        operation_id = str(record.operation_id)
+        with suppress(RequestError):  # then the cancellation says why
+            if self._hook.get_operation(operation_id, record.api, repeat=False).done:
+                self._log.info("Operation %s is done: nothing to cancel. Its answer is not used.", operation_id)
+                return
         try:
-            self._hook.cancel_operation(str(record.operation_id), record.api)
-            self._log.info("Asked the service to cancel operation %s", record.operation_id)
+            self._hook.cancel_operation(operation_id, record.api)
+            self._log.info("Asked the service to cancel operation %s", operation_id)
         except RequestError as error:
             self._log.warning("%s It may run to its end, and be billed.", error)
 
     def _submit(self, pauses: Iterator[float]) -> Submitted:
         client = self._hook.get_conn()  # what is wrong with it is no unknown submission
         for number in range(1, SUBMISSIONS + 1):
-            submitted_at = self._hook.clock()
-            self._journal.write(Record(self._fingerprint, submitted_at, api=self._api))
+            intent = Record(
+                self._fingerprint, self._hook.clock(), api=self._api, model=self._model, max_tries=self._max_tries
+            )
+            self._journal.write(intent)
             self._log.info("Submitting; the operation id follows. A log that ends here leaves the submission unknown.")
             try:
                 operation = client.send(self._call)
@@ -168,9 +202,9 @@ class Submission:
                 self._settle_unknown(str(error), pauses)
                 continue
             # In this order: what a log names must be found by the next attempt.
-            self._write_down(Record(self._fingerprint, submitted_at, operation.id, self._api))
+            self._write_down(replace(intent, operation_id=operation.id))
             self._log.info("Submitted: operation %s", operation.id)
-            return Submitted(operation.id, submitted_at, operation)
+            return Submitted(operation.id, intent.submitted_at, intent.deadline(self._policy.timeout), operation)
         raise AssertionError("the loop above returns or raises")
 
     def _write_down(self, record: Record) -> None:
@@ -179,8 +213,8 @@ class Submission:
             self._journal.write(record)
         except Exception as error:
             self._log.warning(
-                "Operation %s could not be written down (%s). This attempt goes on with it; another one would count "
-                "it as unknown.",
+                "Operation %s could not be written down (%s). This attempt goes on with it; another one knows no more "
+                "than before.",
                 record.operation_id,
                 error,
             )
@@ -203,7 +237,7 @@ class Submission:
             f"The fate of a submission is unknown: {cause.rstrip('.')}. The service may have taken it, under an id "
             "that nobody knows: up to one generation may have been billed without a use"
         )
-        if self._on_unknown == "fail":
+        if self._policy.on_unknown_submission == "fail":
             self._journal.forget()
             raise SubmissionUnknown(
                 f"{story}. It was not submitted again, because on_unknown_submission='fail'; clear the task to do so."

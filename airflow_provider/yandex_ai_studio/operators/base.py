@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,24 +15,27 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider.yandex_ai_studio.answers.delivery import deliver
-from airflow_provider.yandex_ai_studio.answers.outcome import answer_of, invalid
+from airflow_provider.yandex_ai_studio.answers.outcome import OWNER, answer_of, final, invalid
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output
 from airflow_provider.yandex_ai_studio.durability.journal import Journal
 from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, look_who_claims_on_worker
+from airflow_provider.yandex_ai_studio.durability.policy import OnClear, OnTimeout, OnUnknownSubmission, Policy
 from airflow_provider.yandex_ai_studio.durability.resume import (
     Wakeup,
     deferral_timeout,
     last_look,
+    limit_of,
     may_end_in_triggerer,
+    out_of_time,
 )
-from airflow_provider.yandex_ai_studio.durability.submission import OnUnknownSubmission, Submission
+from airflow_provider.yandex_ai_studio.durability.submission import Submission
 from airflow_provider.yandex_ai_studio.exceptions import (
-    ConfigurationError,
     InvalidOutput,
     OperationCancelled,
     OperationExpired,
     OperationFailed,
+    OperationTimeout,
     RequestError,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
@@ -54,8 +59,14 @@ class OperationOperator(BaseOperator):
         :class:`~airflow_provider.yandex_ai_studio.sensors.operation.YandexAIStudioOperationSensor` can wait.
     :param deferrable: Wait in the triggerer instead of on the worker. True by default: to wait without a
         worker is what this operator is for.
-    :param timeout: How long to wait, counted from the first submission; neither a restart nor a retry extends it.
-        Seconds, or a timedelta; at most 3 days.
+    :param timeout: How long to wait, counted from the submission; neither a restart nor a retry extends it before it
+        has passed. Seconds, or a timedelta; at most 3 days.
+    :param on_timeout: What another attempt does, once ``timeout`` has passed: ``wait`` as long again for the same
+        operation, or ``resubmit``: cancel it as far as the service does that, and pay for another. With ``fail``, the
+        task fails without a retry, until a person clears it. Whatever is chosen, an answer that is there is taken.
+    :param on_clear: What a cleared task does with an operation that it has paid for: ``keep`` it, so that a clear takes
+        its answer, or ``resubmit``: cancel it if it runs, and generate anew. Without a journal (Airflow 3.2), or where
+        Airflow 3.4 has discarded it with the clear, a task always submits anew.
     :param end_from_trigger: Finish the task in the triggerer, without another start of a worker. None: wherever
         Airflow loses nothing by it (no outlets, listeners, callbacks on success, ``post_execute``, custom XCom
         backend). Failures always resume on the worker.
@@ -67,6 +78,7 @@ class OperationOperator(BaseOperator):
     :raises RequestError: The service refused the submission.
     :raises SubmissionUnknown: As ``on_unknown_submission`` says.
     :raises OperationError: The operation ended without an answer, or still runs after ``timeout``.
+    :raises AirflowTaskTimeout: It still runs after ``execution_timeout``, which also holds while the task is deferred.
     :raises ContentFiltered: The service withheld the answer.
     :raises AnswerRefused: The model declined to answer.
     :raises AnswerUnreadable: This release can't read the answer.
@@ -77,6 +89,7 @@ class OperationOperator(BaseOperator):
     request_fields: Sequence[str]
     """The parameters that go into the request as they are."""
     json_schema: JsonSchema | None
+    model: str | None
 
     def __init__(
         self,
@@ -85,6 +98,8 @@ class OperationOperator(BaseOperator):
         wait_for_completion: bool = True,
         deferrable: bool = True,
         timeout: float | timedelta = timedelta(hours=24),
+        on_timeout: OnTimeout = "wait",
+        on_clear: OnClear = "keep",
         end_from_trigger: bool | None = None,
         on_unknown_submission: OnUnknownSubmission = "resubmit",
         cancel_on_kill: bool = True,
@@ -95,6 +110,8 @@ class OperationOperator(BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.timeout = timeout
+        self.on_timeout = on_timeout
+        self.on_clear = on_clear
         self.end_from_trigger = end_from_trigger
         self.on_unknown_submission = on_unknown_submission
         self.cancel_on_kill = cancel_on_kill
@@ -167,7 +184,12 @@ class OperationOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, unless an earlier attempt did; then defer, wait, or return the id."""
-        seconds = seconds_of(self.timeout)
+        policy = Policy.of(
+            timeout=self.timeout,
+            on_unknown_submission=self.on_unknown_submission,
+            on_timeout=self.on_timeout,
+            on_clear=self.on_clear,
+        )
         if self.end_from_trigger and self.needs_worker():
             raise wrong(
                 "`end_from_trigger` is True, but the answer must be worked on first: it is structured, or goes on a "
@@ -189,19 +211,25 @@ class OperationOperator(BaseOperator):
             journal=journal,
             question=self.free_question(request),
             before=partial(self.before_submission, request),
-            on_unknown=self.on_unknown_submission,
+            policy=policy,
+            model=request.model_uri,
+            own_model=bool(self.model),
+            max_tries=context["ti"].max_tries,
             log=self.log,
         ).run()
         self._kill_target = (context["ti"], submitted.operation_id, journal)
         context["ti"].xcom_push("operation_id", submitted.operation_id)
+        wait = Wait(submitted.operation_id, submitted.submitted_at, submitted.deadline, api=self.api)
+        seen = submitted.operation
+        if seen and seen.error:
+            return self._take(context, wait, seen)
         if not self.wait_for_completion:
             return submitted.operation_id
-        wait = Wait(submitted.operation_id, submitted.submitted_at, submitted.submitted_at + seconds, api=self.api)
-        seen = submitted.operation
-        if seen and (seen.done or seen.error or self.hook.clock() >= submitted.submitted_at + seconds):
-            return self._take(context, submitted.operation_id, seen)
+        if seen and (seen.done or self.hook.clock() >= submitted.deadline):
+            return self._take(context, wait, seen)
         if self.deferrable:
-            self._defer(wait)
+            limit = limit_of(self, context["ti"].start_date)
+            self._defer(replace(wait, deadline=min(submitted.deadline, limit or submitted.deadline)))
         self.log.info("Waiting for operation %s on this worker", wait.operation_id)
         end = self.hook.wait_for_operation(wait)
         return self._take_or_wait(context, Wakeup(wait, end.outcome), end.operation)
@@ -230,28 +258,35 @@ class OperationOperator(BaseOperator):
 
     def _take_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
         while operation is None:
-            operation = self._last_look(context, wakeup)
+            with self._telling(context, wakeup.wait):
+                operation = last_look(self.hook, wakeup, self.log)
             if operation is None and self.deferrable:
                 self._defer(wakeup.wait)
             if operation is None:
                 end = self.hook.wait_for_operation(wakeup.wait)
                 wakeup, operation = Wakeup(wakeup.wait, end.outcome), end.operation
-        return self._take(context, wakeup.wait.operation_id, operation)
+        return self._take(context, wakeup.wait, operation)
 
-    def _last_look(self, context: Context, wakeup: Wakeup) -> Operation | None:
-        try:
-            return last_look(self.hook, wakeup, self.log)
-        except OperationExpired:
-            self._strike_out(context, wakeup.wait.operation_id)
-            raise
+    def _take(self, context: Context, wait: Wait, operation: Operation) -> Any:
+        with self._telling(context, wait):
+            generation = answer_of(operation, replace(OWNER, timeout=_AFTER_TIMEOUT[self.on_timeout]))
+        return self._deliver(context, generation, wait.operation_id)
 
-    def _take(self, context: Context, operation_id: str, operation: Operation) -> Any:
+    @contextmanager
+    def _telling(self, context: Context, wait: Wait) -> Iterator[None]:
+        """Strike out what came to nothing, when that is told; and end the attempt as its author and Airflow would."""
         try:
-            generation = answer_of(operation)
-        except (OperationCancelled, OperationFailed):
-            self._strike_out(context, operation_id)
+            yield
+        except (OperationCancelled, OperationExpired, OperationFailed):
+            self._strike_out(context, wait.operation_id)
             raise
-        return self._deliver(context, generation, operation_id)
+        except OperationTimeout as error:
+            limit = limit_of(self, context["ti"].start_date)
+            if limit is not None and wait.deadline is not None and wait.deadline >= limit:
+                raise out_of_time(wait, error) from error
+            if self.on_timeout == "fail":
+                raise final(error) from error
+            raise
 
     def _deliver(self, context: Context, generation: Generation, operation_id: str | None) -> Any:
         deliver(context["ti"], generation, operation_id, self.log, beside=self.beside(generation))
@@ -296,16 +331,8 @@ class OperationOperator(BaseOperator):
         )
 
 
-def seconds_of(timeout: float | timedelta) -> float:
-    """
-    Return a timeout in seconds.
-
-    :raises ConfigurationError: It is none, or longer than the service keeps results.
-    """
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
-    if not 0 < seconds <= timedelta(days=3).total_seconds():
-        raise ConfigurationError(
-            f"`timeout` must be above 0 and at most 3 days (that long the service keeps results), not {timeout!r}. "
-            "Nothing was sent to the service."
-        )
-    return seconds
+_AFTER_TIMEOUT: dict[OnTimeout, str] = {
+    "wait": OWNER.timeout,
+    "resubmit": "Retry the task to cancel the operation, as far as the service does that, and submit the request anew.",
+    "fail": "Clear the task to wait as long again, for the same operation; or raise `timeout`.",
+}

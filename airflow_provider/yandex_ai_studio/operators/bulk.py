@@ -23,10 +23,10 @@ from airflow_provider.yandex_ai_studio.bulk.rows import source_of
 from airflow_provider.yandex_ai_studio.bulk.run import Pause, Run
 from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
 from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
+from airflow_provider.yandex_ai_studio.durability.policy import seconds_of
 from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN
 from airflow_provider.yandex_ai_studio.exceptions import BudgetExceeded, RowsFailed
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from airflow_provider.yandex_ai_studio.operators.base import seconds_of
 
 if TYPE_CHECKING:
     import jinja2

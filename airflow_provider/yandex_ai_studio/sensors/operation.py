@@ -9,24 +9,31 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, AirflowTaskTimeout
 
 from airflow_provider.yandex_ai_studio.answers.delivery import deliver
-from airflow_provider.yandex_ai_studio.answers.outcome import answer_of, expired
+from airflow_provider.yandex_ai_studio.answers.outcome import OBSERVER, answer_of, expired, final
 from airflow_provider.yandex_ai_studio.api.models import Operation
 from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
     Wakeup,
     deferral_timeout,
     last_look,
+    limit_of,
     margin_before,
     may_end_in_triggerer,
+    out_of_time,
 )
 from airflow_provider.yandex_ai_studio.exceptions import (
+    AnswerRefused,
     ConfigurationError,
+    ContentFiltered,
     NotFound,
+    OperationError,
     OperationTimeout,
+    RateLimited,
     RequestError,
+    ServiceUnavailable,
     YandexAIStudioError,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
@@ -46,7 +53,11 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
     Wait for an operation that was submitted elsewhere, and return its text.
 
     Beside the text go the XComs ``operation_id``, ``usage``, ``model_version`` and ``status``; without the first of
-    them where no worker is started. The sensor does not own the operation: it never cancels it.
+    them where no worker is started. The sensor does not own the operation: it never cancels it, and it is not retried
+    where that can't help: once the operation ended without an answer, is gone, or outlived ``timeout``.
+
+    ``soft_fail`` skips the sensor where the wait ends without an answer, and never where the task or its connection is
+    wrong. ``never_fail`` skips it wherever it would fail, but for a :class:`ConfigurationError`.
 
     :param operation_id: The operation, e.g. ``submit.output`` of an operator with ``wait_for_completion=False``.
     :param conn_id: The Airflow connection.
@@ -59,7 +70,8 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         :class:`~airflow_provider.yandex_ai_studio.operators.completion.YandexAIStudioCompletionOperator`.
     :param start_from_trigger: Begin in the triggerer, so that no worker is started at all. Not for mapped tasks. The
         ``operation_id`` is rendered there: give a constant, ``submit.output``, or a template.
-    :raises AirflowSensorTimeout: The operation still runs after ``timeout``.
+    :raises AirflowSensorTimeout: The operation has no answer after ``timeout``.
+    :raises AirflowTaskTimeout: It has none after ``execution_timeout``, which also holds while the task is deferred.
     :raises OperationError: The operation ended without an answer.
     :raises ContentFiltered: The service withheld the answer.
     :raises AnswerRefused: The model declined to answer.
@@ -137,7 +149,9 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         created_at = operation.created_at if operation else None
         submitted_at = created_at.timestamp() if created_at else now
         context["ti"].xcom_push("operation_id", self.operation_id)
-        return self._defer(Wait(self.operation_id, submitted_at, deadline=now + self.timeout, api=self.api))
+        deadline = now + self.timeout
+        limit = limit_of(self, context["ti"].start_date)
+        return self._defer(Wait(self.operation_id, submitted_at, min(deadline, limit or deadline), api=self.api))
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once, from a worker."""
@@ -151,7 +165,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             return False
         if isinstance(seen, Operation):
             return PokeReturnValue(is_done=True, xcom_value=self._text(context, seen))
-        raise expired(self.operation_id, self.api, seen) if isinstance(seen, NotFound) else seen
+        raise final(expired(self.operation_id, self.api, seen)) if isinstance(seen, NotFound) else seen
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Take the answer, once the trigger has said that the operation ended."""
@@ -163,11 +177,24 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
                 if operation is None:
                     self._defer(wakeup.wait)
                 return self._text(context, operation)
-            except OperationTimeout as error:
+            except (OperationTimeout, RateLimited, ServiceUnavailable) as error:  # the last two: at the deadline
+                limit = self.execution_timeout
+                if limit is not None and limit.total_seconds() < self.timeout:
+                    raise out_of_time(wakeup.wait, error) from error
                 raise AirflowSensorTimeout(str(error)) from error
+            except OperationError as error:
+                raise final(error) from error
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume, and skip on no more than :meth:`execute` does: Airflow would skip on any error."""
+        with self._softened():
+            return super().resume_execution(next_method, next_kwargs, context)
 
     def _text(self, context: Context, operation: Operation) -> str:
-        generation = answer_of(operation)
+        try:
+            generation = answer_of(operation, OBSERVER)
+        except OperationError as error:
+            raise final(error) from error
         deliver(context["ti"], generation, operation.id, self.log)
         return generation.text
 
@@ -176,11 +203,24 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         """Skip instead of failing where that is asked for, on whatever way the failure comes; and say why."""
         try:
             yield
-        except (YandexAIStudioError, AirflowSensorTimeout) as error:
-            if not (self.soft_fail or self.never_fail):
-                raise
-            self.log.warning("%s", error)
-            raise AirflowSkipException(f"Skipping, because of soft_fail or never_fail: {error}") from error
+        except AirflowSkipException as skip:  # Airflow's own: it does not say why, nor tell errors apart
+            self._skip_or_raise(skip.__cause__ or skip)
+        except (YandexAIStudioError, AirflowSensorTimeout, AirflowTaskTimeout) as error:
+            self._skip_or_raise(error)
+
+    def _skip_or_raise(self, error: BaseException) -> NoReturn:
+        if not self._may_skip(error):
+            raise error
+        self.log.warning("%s", error)
+        raise AirflowSkipException(f"Skipping, because of soft_fail or never_fail: {error}") from error
+
+    def _may_skip(self, error: BaseException) -> bool:
+        """Tell whether a failure is one that soft_fail or never_fail means: not a mistake in the task itself."""
+        ended = isinstance(
+            error, AirflowSensorTimeout | AirflowTaskTimeout | OperationError | ContentFiltered | AnswerRefused
+        )
+        wrong = isinstance(error, ConfigurationError | AirflowSkipException)
+        return (self.soft_fail and ended) or (self.never_fail and not wrong)
 
     def _look(self) -> Operation | RequestError:
         """Read the operation. One look that fails decides nothing."""
