@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from airflow_provider.yandex_ai_studio.api.models import Operation
+from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.durability.resume import Wakeup, last_look
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
+    ConnectionNotFound,
     OperationExpired,
     OperationTimeout,
     PermissionDenied,
@@ -81,6 +83,32 @@ def test_a_refusal_that_lasts_is_told(look: Look, status: int, error: type[Excep
     with pytest.raises(error):
         look("refused")
     assert look.reads == asked + 1  # the trigger has had the patience
+
+
+def test_a_connection_that_is_not_found_for_a_moment_costs_nobody_an_answer(
+    look: Look, clock: SteppedTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waking, found = YandexAIStudioHook(clock=lambda: clock.now, sleep=clock.sleep), look.hook.settings
+    answers: list[Any] = [ConnectionNotFound("a secrets backend hiccups"), found]
+
+    def looked_up() -> Settings:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(waking, "_looked_up", looked_up)
+    look.hook = waking
+    clock.sleep(4000)
+    seen = look("ended")
+    waking.get_conn().close()
+    assert seen is not None
+    assert seen.generation is not None
+    answers[:] = [ConnectionNotFound("it is gone")] * 4
+    look.hook = YandexAIStudioHook(clock=lambda: clock.now, sleep=clock.sleep)
+    monkeypatch.setattr(look.hook, "_looked_up", looked_up)
+    with pytest.raises(ConnectionNotFound):
+        look("ended")
 
 
 def test_404s_within_moments_do_not_make_an_operation_expired(look: Look) -> None:

@@ -39,6 +39,13 @@ def rotate(emulator: Emulator, old: str, new: str) -> None:
     emulator.revoke_api_key(old)
 
 
+async def told(connector: Connector, operation_id: str, news: Counter[type]) -> None:
+    """Wait until an operation has ended, and count what is told meanwhile: troubles by their errors."""
+    async for item in poller.watch(CONN_ID, Wait(operation_id, time.time() - 5), connector):
+        news[type(item.error if isinstance(item, poller.Trouble) else item)] += 1
+        assert not isinstance(item, End) or item.outcome == "ended"
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_rotated_key_costs_no_wait_its_question_under_way(
     hook: YandexAIStudioHook, emulator: Emulator, transport: str
@@ -48,13 +55,7 @@ async def test_a_rotated_key_costs_no_wait_its_question_under_way(
     for operation_id in slow:
         emulator.fault("operations.get", "delay", seconds=1.5, operation_id=operation_id, times=None)
     news = Counter[type]()
-
-    async def wait_for(operation_id: str) -> None:
-        async for item in poller.watch(CONN_ID, Wait(operation_id, time.time() - 5), connector):
-            news[type(item.error if isinstance(item, poller.Trouble) else item)] += 1
-            assert not isinstance(item, End) or item.outcome == "ended"
-
-    tasks = [asyncio.create_task(wait_for(operation_id)) for operation_id in (*slow, *others)]
+    tasks = [asyncio.create_task(told(connector, operation_id, news)) for operation_id in (*slow, *others)]
     await until(lambda: reads(emulator) >= 60)
     connector.settings = settings(emulator, "AQVNnext", transport=transport)
     rotate(emulator, API_KEY, "AQVNnext")
@@ -206,6 +207,23 @@ async def test_a_look_up_that_fails_is_told_and_tried_again(
     assert all(str(error) in str(item.error) for item in news if isinstance(item, poller.Trouble))
     assert {item.outcome for item in news if isinstance(item, End)} == {"ended"}
     assert connector.look_ups == 3
+
+
+async def test_a_stray_401_while_no_look_up_works_takes_nobody_the_client_at_hand(
+    hook: YandexAIStudioHook, emulator: Emulator
+) -> None:
+    connector = Connector(settings(emulator))
+    news = Counter[type]()
+    tasks = [asyncio.create_task(told(connector, operation_id, news)) for operation_id in submit(hook, 5)]
+    await until(lambda: reads(emulator) >= 5)
+    connector.failing = AirflowNotFoundException("The conn_id isn't defined")
+    emulator.fault("operations.get", "status", status=401, times=1)
+    await until(lambda: connector.look_ups == 2)
+    emulator.advance(3600)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*tasks)
+    assert news.keys() <= {AuthenticationError, poller.Recovered, End}  # the others heard of nothing
+    assert (news[AuthenticationError], news[End]) == (1, 5)
 
 
 async def test_a_look_up_that_never_comes_back_makes_no_end_late(

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow_provider.yandex_ai_studio.answers.outcome import expired, unseen
 from airflow_provider.yandex_ai_studio.api.models import Operation
 from airflow_provider.yandex_ai_studio.exceptions import (
+    ConnectionNotFound,
     NotFound,
     RateLimited,
     RequestError,
@@ -105,14 +106,18 @@ def last_look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operatio
 
 
 def _look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | RequestError:
-    """Read an operation: a refusal only counts when it is repeated, unless it is what ended the wait."""
+    """
+    Read an operation: a refusal only counts when it is repeated, unless it is what ended the wait.
+
+    :raises ConnectionNotFound: Airflow did not find the connection, several times.
+    """
     wait = wakeup.wait
     for pause in () if wakeup.outcome in ("expired", "refused") else LAST_PAUSES:
         try:
             return hook.get_operation(wait.operation_id, wait.api)
         except (RateLimited, ServiceUnavailable) as error:
             return error
-        except RequestError as error:
+        except (RequestError, ConnectionNotFound) as error:
             log.warning("%s Asking again in %.0f s.", error, pause)
             hook.pause(pause, after=error)
     try:

@@ -244,7 +244,7 @@ class YandexAIStudioHook(BaseHook):
             self.pause(decision.delay, after=seen)
             wait = decision.wait
 
-    def pause(self, seconds: float, *, after: Operation | RequestError) -> None:
+    def pause(self, seconds: float, *, after: Operation | RequestError | ConnectionNotFound) -> None:
         """Wait before a question is repeated. After a refused credential, look the connection up anew: keys rotate."""
         if isinstance(after, AuthenticationError):
             self._renew_connection()
