@@ -8,11 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.execution_time import context
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 
 ENDS_IN_TRIGGERER = hasattr(BaseXCom, "aset")
 """Whether a task may end in the triggerer: Airflow 3.2 writes no XComs there."""
+
+KEEPS_STATE = hasattr(context, "TaskStateStoreAccessor")
+"""Whether a task may keep what its next attempt must know: Airflow 3.2 has no ``task_state_store``."""
 
 API_KEY = "AQVNunit-test-canary-key"
 FOLDER = "b1gunittests"

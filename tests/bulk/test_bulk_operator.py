@@ -222,6 +222,15 @@ def test_a_429_slows_down_and_fails_nothing(task: Callable[..., BulkTask], emula
     assert (run.submissions, run.refusals) == (40, 15)
 
 
+def test_a_pace_above_the_quota_adapts_to_it(connect: Callable[..., None], emulator: Emulator, tmp_path: Path) -> None:
+    connect(host=emulator.url, password=API_KEY, extra={"folder_id": FOLDER, "submits_per_second": 40})
+    run = BulkTask(emulator, inputs=texts(300), output_path=str(tmp_path / "out"))
+    began = run.clock.now
+    assert run.attempt()["counts"]["succeeded"] == run.submissions == 300
+    assert run.refusals < 150
+    assert run.clock.now - began < 1.3 * (30 + 20)
+
+
 def test_a_service_out_of_order_keeps_no_worker(task: Callable[..., BulkTask], emulator: Emulator) -> None:
     emulator.fault("completionAsync", "status", status=503, times=60)
     run = task(inputs=texts(20))
@@ -337,7 +346,7 @@ def test_an_output_of_another_set_of_requests_is_left_alone(task: Callable[..., 
 
 
 def test_inputs_that_change_under_the_run_are_noticed(task: Callable[..., BulkTask], tmp_path: Path) -> None:
-    rows = [{"text": text} for text in texts(300)]
+    rows = [{"text": f"Ducks number {number:03d}."} for number in range(300)]  # lines of one length
     path = tmp_path / "in.jsonl"
     run = task(inputs=file_of(path, rows), prompt="{{ row.text }}", output_path=str(tmp_path / "out"), chunk_size=50)
     slept = run.clock.sleep
