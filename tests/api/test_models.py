@@ -28,6 +28,15 @@ def chat(*messages, **parts):
         ({"prompt": "half of a pair: \ud800"}, "`prompt`"),  # no text that could be sent as UTF-8
         ({"instructions": ""}, "`instructions`"),
         ({"instructions": ["Be brief"]}, "`instructions`"),
+        # what templates make of an XCom that is not there, and of render_template_as_native_obj
+        *[({part: "None"}, f"`{part}`") for part in ("prompt", "instructions", "model", "temperature", "max_tokens")],
+        *[({part: "None"}, f"`{part}`") for part in ("messages", "tools", "json_schema")],
+        ({"prompt": " None\n"}, "the text 'None'. Did the task before it return one?"),
+        ({"prompt": 5}, "render_template_as_native_obj"),
+        ({"prompt": ["a", "b"]}, "render_template_as_native_obj"),
+        ({"tools": "[{'name': 'f'}]"}, "`tojson`"),
+        ({"tools": [{"name": "f", "parameters": {"default": object()}}]}, "`tools`"),
+        ({"tools": [{"name": "f", "parameters": {"maximum": float("nan")}}]}, "`tools`"),
         ({"model": ""}, "`model`"),
         ({"model": "  "}, "`model`"),
         ({"folder_id": None}, "`folder_id`"),
@@ -70,12 +79,14 @@ def test_a_wrong_part_is_named_and_nothing_is_sent(parts, named):
         [{"role": "user", "text": ""}],
         [{"role": "user", "text": "  "}],
         [{"role": "user", "text": None}],
+        [{"role": "user", "text": "None"}],
+        [{"role": "assistant", "tool_calls": [{"name": "f", "arguments": {"a": object()}}]}],
         [{"role": "user", "text": {"text": "Hello"}}],
         [{"role": "user", "text": "\udcff"}],
     ],
 )
 def test_wrong_messages_are_named_and_nothing_is_sent(messages):
-    with pytest.raises(ConfigurationError, match=r"`messages`.*Nothing was sent to the service\.$"):
+    with pytest.raises(ConfigurationError, match=r"(?s)`messages`.*\nNothing was sent to the service\.$"):
         request(prompt=None, messages=messages)
 
 
@@ -146,3 +157,24 @@ def test_instructions_go_before_the_conversation_and_texts_stay_as_they_are():
         Message("user", "Why?"),
     )
     assert request(prompt="\tHi ").messages == (Message("user", "\tHi "),)
+
+
+def test_what_a_model_or_a_tool_has_said_may_be_none():
+    said = [
+        {"role": "assistant", "text": "None"},
+        {"role": "user", "tool_results": [{"name": "f", "content": "None"}]},
+    ]
+    assert chat(*said).messages[0].text == "None"
+    assert chat(*said).messages[1].tool_results[0].content == "None"
+
+
+def test_a_list_or_a_schema_may_be_the_json_that_a_template_rendered():
+    asked = request(
+        prompt=None,
+        messages='[{"role": "user", "text": "Hi"}]',
+        tools='[{"name": "f", "parameters": {}}]',
+        json_schema='{"type": "object"}',
+    )
+    assert asked.messages == (Message("user", "Hi"),)
+    assert asked.tools == ({"name": "f", "parameters": {}},)
+    assert asked.output.schema == {"type": "object"}
