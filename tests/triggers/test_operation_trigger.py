@@ -113,6 +113,28 @@ async def test_a_final_answer_ends_the_task_with_the_xcoms_that_no_worker_has_wr
     }
 
 
+@pytest.mark.parametrize("status", ["TRUNCATED_FINAL", "CONTENT_FILTER", "TOOL_CALLS", "UNSPECIFIED"])
+async def test_an_answer_that_is_not_final_resumes_on_a_worker_and_no_xcom_is_written(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    written: list[str] = []
+
+    async def aset(key: str, **what: Any) -> None:
+        written.append(key)
+
+    monkeypatch.setattr(XCom, "aset", aset, raising=False)  # Airflow 3.2 has none
+    operation_id = operation(hook)
+    alternative = {"message": {"role": "assistant", "text": "Half a"}, "status": f"ALTERNATIVE_STATUS_{status}"}
+    answer = {"id": operation_id, "done": True, "response": {"alternatives": [alternative], "modelVersion": "1"}}
+    emulator.fault("operations.get", "status", status=200, body=answer, times=None)
+    waiting = trigger(operation_id, end_from_trigger=True)
+    waiting.task_instance = ti  # type: ignore[assignment]
+    (event,) = await events_of(waiting)
+    assert not isinstance(event, TaskSuccessEvent)
+    assert said(event) == (operation_id, "ended")
+    assert written == []
+
+
 async def test_xcoms_that_can_t_be_written_here_are_left_to_a_worker(
     hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

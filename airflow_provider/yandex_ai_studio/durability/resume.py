@@ -163,22 +163,40 @@ def margin_before(limit: timedelta, timeout: float) -> float:
     return max(seconds - timeout, min(LEAST_MARGIN, seconds / 10))
 
 
-def may_end_in_triggerer(task: BaseOperator) -> bool:
-    """Tell whether Airflow loses nothing when a task ends in the triggerer instead of on a worker."""
+def why_on_worker(task: BaseOperator) -> str | None:
+    """
+    Return the first thing that Airflow does for a task that succeeds on a worker, and for no other; None for nothing.
+
+    A task without any of them loses nothing when it ends in the triggerer.
+    """
     from airflow.sdk.bases.xcom import BaseXCom
+    from airflow.sdk.configuration import conf
     from airflow.sdk.execution_time.xcom import XCom
     from airflow.sdk.listener import get_listener_manager
 
-    return (
-        task.do_xcom_push
-        and not task.multiple_outputs
-        and not task.outlets
-        and not task.on_success_callback
-        and not task.operator_extra_links
-        and task._post_execute_hook is None
-        and type(task).post_execute is BaseOperator.post_execute
-        and not (task.has_dag() and next(iter(task.iter_mapped_dependants()), None))  # type: ignore[no-untyped-call]
-        and XCom is BaseXCom
-        and hasattr(XCom, "aset")
-        and not get_listener_manager().has_listeners
+    own_post_execute = type(task).post_execute is not BaseOperator.post_execute
+    mapped_over = task.has_dag() and next(iter(task.iter_mapped_dependants()), None)  # type: ignore[no-untyped-call]
+    gates = (
+        (not task.do_xcom_push, "`do_xcom_push` is off"),
+        (task.multiple_outputs, "it has `multiple_outputs`"),
+        (task.outlets, "it has `outlets`"),
+        (task.on_success_callback, "it has an `on_success_callback`"),
+        (task.operator_extra_links, "it has extra links"),
+        (own_post_execute or task._post_execute_hook is not None, "it has a `post_execute`"),
+        (mapped_over, "another task is mapped over what it returns"),
+        (getattr(task, "returns_dag_result", False), "it returns the result of its DAG"),
+        (XCom is not BaseXCom, "Airflow has a custom XCom backend"),
+        (not hasattr(XCom, "aset"), "this Airflow's triggerer can't write XComs"),
+        (get_listener_manager().has_listeners, "listeners are registered (those of a plugin, or OpenLineage)"),
+        (conf.getboolean("state_store", "clear_on_success", fallback=False), "`[state_store] clear_on_success` is set"),
     )
+    return next((reason for closed, reason in gates if closed), None)
+
+
+def ends_in_triggerer(task: BaseOperator, wish: bool | None, log: Logger) -> bool:
+    """Tell whether a task that defers ends in the triggerer; where nobody chose, say why not."""
+    if wish is not None:
+        return wish
+    if reason := why_on_worker(task):
+        log.info("This task will end on a worker: %s. `end_from_trigger` overrides that.", reason)
+    return reason is None

@@ -24,9 +24,9 @@ from airflow_provider.yandex_ai_studio.durability.policy import OnClear, OnTimeo
 from airflow_provider.yandex_ai_studio.durability.resume import (
     Wakeup,
     deferral_timeout,
+    ends_in_triggerer,
     last_look,
     limit_of,
-    may_end_in_triggerer,
     out_of_time,
 )
 from airflow_provider.yandex_ai_studio.durability.submission import Submission
@@ -70,7 +70,8 @@ class OperationOperator(BaseOperator):
         Airflow 3.4 has discarded it with the clear, a task always submits anew.
     :param end_from_trigger: Finish the task in the triggerer, without another start of a worker. None: wherever
         Airflow loses nothing by it (no outlets, listeners, callbacks on success, ``post_execute``, custom XCom
-        backend). Failures always resume on the worker.
+        backend, result of a DAG); the log says what stands against it. True loses these, and in any case the metrics
+        and the audit row that a worker's success leaves. Failures always resume on the worker.
     :param on_unknown_submission: What to do where the way to the service broke inside a submission, so that it may
         have been taken under an id that nobody knows: ``resubmit``, which may pay twice, or ``fail``.
     :param cancel_on_kill: Cancel the operation when the task is marked failed or successful, or deleted, while it
@@ -341,9 +342,7 @@ class OperationOperator(BaseOperator):
     def _defer(self, wait: Wait) -> NoReturn:
         from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
 
-        end_from_trigger = self.end_from_trigger
-        if end_from_trigger is None:
-            end_from_trigger = not self.needs_worker() and may_end_in_triggerer(self)
+        end_from_trigger = not self.needs_worker() and ends_in_triggerer(self, self.end_from_trigger, self.log)
         self.defer(
             trigger=YandexAIStudioOperationTrigger(
                 operation_id=wait.operation_id,

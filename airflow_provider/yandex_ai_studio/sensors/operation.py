@@ -19,11 +19,12 @@ from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
     Wakeup,
     deferral_timeout,
+    ends_in_triggerer,
     last_look,
     limit_of,
     margin_before,
-    may_end_in_triggerer,
     out_of_time,
+    why_on_worker,
 )
 from airflow_provider.yandex_ai_studio.exceptions import (
     AnswerRefused,
@@ -109,22 +110,20 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         from airflow.triggers.base import StartTriggerArgs
 
         longest = timedelta(seconds=self.timeout) + DEFERRAL_MARGIN
+        chosen = self.end_from_trigger
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls=TRIGGER,
             trigger_kwargs={
                 "operation_id": template_for_the_triggerer(self.operation_id),
                 "conn_id": self.conn_id,
                 "api": self.api,
-                "end_from_trigger": self._ends_in_triggerer(),
+                "end_from_trigger": why_on_worker(self) is None if chosen is None else chosen,
                 "margin": margin_before(min(longest, self.execution_timeout or longest), self.timeout),
             },
             next_method="execute_complete",
             timeout=longest,
         )
         self.start_from_trigger = True
-
-    def _ends_in_triggerer(self) -> bool:
-        return may_end_in_triggerer(self) if self.end_from_trigger is None else self.end_from_trigger
 
     @cached_property
     def hook(self) -> YandexAIStudioHook:
@@ -240,7 +239,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
                 conn_id=self.conn_id,
                 submitted_at=wait.submitted_at,
                 deadline=wait.deadline,
-                end_from_trigger=self._ends_in_triggerer(),
+                end_from_trigger=ends_in_triggerer(self, self.end_from_trigger, self.log),
                 api=wait.api,
             ),
             method_name="execute_complete",
