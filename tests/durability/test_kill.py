@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider.yandex_ai_studio.durability import kill
 from airflow_provider.yandex_ai_studio.durability.journal import Journal, Record
 from airflow_provider.yandex_ai_studio.durability.kill import Claim, claim_of, is_abandoned, is_forgotten, settle
 from support import Store, TaskInstance
@@ -98,18 +99,23 @@ async def test_an_airflow_that_does_not_answer_once_decides_nothing() -> None:
     assert await settle(look, 1e6, LOG, clock=time.clock, sleep=time.sleep) is Claim.TASK
 
 
-def test_an_operation_whose_record_was_discarded_is_forgotten(store: Store) -> None:
+@pytest.mark.parametrize(("discards", "forgotten"), [(True, True), (False, False)])
+def test_a_record_that_is_gone_was_discarded_only_where_airflow_does_that(
+    store: Store, monkeypatch: pytest.MonkeyPatch, discards: bool, forgotten: bool
+) -> None:
+    monkeypatch.setattr(kill, "clear_may_discard", lambda: discards)
     journal = Journal(store)
     journal.write(Record("fingerprint", 0.0, "own"))
     assert not is_forgotten(journal)
     store.values.clear()
-    assert is_forgotten(journal)
+    assert is_forgotten(journal) is forgotten
 
 
 def test_without_a_state_store_every_operation_is_forgotten() -> None:
     assert is_forgotten(Journal(None))
 
 
-def test_a_journal_that_can_t_be_read_forgets_nothing(store: Store) -> None:
+def test_a_journal_that_can_t_be_read_forgets_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kill, "clear_may_discard", lambda: True)
     store.broken = {"get"}
     assert not is_forgotten(Journal(store))

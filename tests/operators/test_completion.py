@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
 
+from airflow_provider.yandex_ai_studio.durability import kill
 from airflow_provider.yandex_ai_studio.durability.journal import KEY
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -505,6 +506,7 @@ def test_a_task_that_is_cleared_to_start_over_cancels_what_it_leaves_behind(
         "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
         lambda **which: {"run": {"generate": "restarting"}},
     )
+    monkeypatch.setattr(kill, "clear_may_discard", lambda: True)
     operator = task(hook, wait_for_completion=False)
     operator.execute(context)
     store.values.clear()
