@@ -19,7 +19,9 @@ def tables_with(airflow: LocalAirflow, pattern: re.Pattern[str]) -> list[str]:
         row["table_name"]
         for row in airflow.sql("select table_name from information_schema.tables where table_schema = 'public'")
     ]
-    assert {"connection", "xcom", "trigger", "rendered_task_instance_fields", "serialized_dag", "log"} <= set(tables)
+    assert {"connection", "trigger", "serialized_dag", "log"} <= set(tables)
+    assert {"xcom", "xcom_v2"} & set(tables)  # the second of each from Airflow 3.4 on
+    assert {"rendered_task_instance_fields", "rtif_v2"} & set(tables)
     found = {
         table: sum(bool(pattern.search(row["text"])) for row in airflow.sql(f'select t::text as text from "{table}" t'))
         for table in tables
