@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
@@ -15,7 +16,12 @@ CONTENTS = ("text", "tool_calls", "tool_results")
 
 def wrong(what: str) -> ConfigurationError:
     """Return the error for a parameter that is wrong."""
-    return ConfigurationError(f"{what}. Nothing was sent to the service.")
+    return ConfigurationError(f"{what}.\nNothing was sent to the service.")
+
+
+def is_absent(value: Any) -> bool:
+    """Tell whether a value is what a template makes of an XCom that is not there: no text, or the text "None"."""
+    return isinstance(value, str) and value.strip() in ("", "None")
 
 
 def model_uri(model: str, folder_id: str | None) -> str:
@@ -25,14 +31,14 @@ def model_uri(model: str, folder_id: str | None) -> str:
     :raises ConfigurationError: No model, or a short name and no folder.
     """
     model = model.strip()
-    if not model:
-        raise wrong("`model` is empty. Name one, e.g. 'yandexgpt'")
+    if is_absent(model):
+        raise wrong(f"Name a `model`, e.g. 'yandexgpt'; it is {shape(model)}")
     if "://" in model:
         return model
     if not folder_id:
         raise wrong(
-            f"The model {model!r} belongs to a folder, and none is given. Set `folder_id` in the connection's "
-            f"extra fields, or give the model as a full URI: gpt://<folder_id>/{model}"
+            f"Set `folder_id` in the connection's extra fields, or give `model` as gpt://<folder_id>/{model}.\n"
+            f"The model {model!r} belongs to a folder, and none is given"
         )
     return f"gpt://{folder_id}/{model}"
 
@@ -46,11 +52,12 @@ def conversation(
     :raises ConfigurationError: Neither a prompt nor messages, or a message that is not one.
     """
     if prompt is None and messages is None:
-        raise wrong("Neither `prompt` nor `messages` is set. Give a prompt, a conversation, or both")
+        raise wrong("Give a `prompt`, a conversation as `messages`, or both. Neither `prompt` nor `messages` is set")
     turns: list[Message] = []
     if instructions is not None:
         turns.append(Message("system", text(instructions, "`instructions`")))
     if messages is not None:
+        messages = decoded(messages, "messages")
         if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence) or not messages:
             raise wrong(
                 f"`messages` must be a list with at least one {{'role': ..., 'text': ...}}, not {shape(messages)}"
@@ -61,18 +68,47 @@ def conversation(
     return tuple(turns)
 
 
-def text(value: Any, what: str) -> str:
-    """Return a text that is not empty and can be sent."""
-    what = what[0].upper() + what[1:]
-    if not isinstance(value, str) or not value.strip():
-        raise wrong(f"{what} must be a text that is not empty; it is {shape(value)}")
+def text(value: Any, what: str, *, may_be_none: bool = False) -> str:
+    """
+    Return a text that is not empty and can be sent.
+
+    :param may_be_none: It may be the text "None". Else that comes of a template, and of an XCom that is not there.
+    """
+    if is_absent(value) and not (may_be_none and value.strip()):
+        raise wrong(f"Give {what} a text: it is {shape(value)}. Did the task before it return one?")
+    if not isinstance(value, str):
+        raise wrong(
+            f"Give {what} a text: it is {shape(value)}.\n"
+            "With `render_template_as_native_obj`, a template gives what its text looks like: a number, a list, …"
+        )
     try:
         value.encode()
     except UnicodeEncodeError:
         raise wrong(
-            f"{what} holds half a character (a lone surrogate), which can't be sent. Was it cut or decoded wrongly?"
+            f"Mend {what}: it holds half a character (a lone surrogate), which can't be sent. Was it cut "
+            "or decoded wrongly?"
         ) from None
     return value
+
+
+def decoded(value: Any, what: str) -> Any:
+    """Return the value that a template rendered to its JSON text; what is no text, as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise wrong(
+            f"Give `{what}` as a value, or render it with the filter `tojson`: it is {shape(value)}, and no JSON"
+        ) from None
+
+
+def plain(value: Any, what: str) -> Any:
+    """Return a value as plain JSON, which can be sent."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        raise wrong(f"`{what}` holds something that JSON has no form for") from None
 
 
 def fraction(value: float | str | None, what: str) -> float | None:
@@ -121,13 +157,15 @@ def choice(value: str | None, what: str, choices: Sequence[str]) -> str | None:
 
 def shape(value: Any) -> str:
     """Describe a wrong value without repeating a text that may be private."""
+    if is_absent(value):
+        return "the text 'None'" if value.strip() else "an empty text"
     if isinstance(value, str):
-        return "an empty text" if not value.strip() else "a text"
+        return "a text"
     if isinstance(value, Mapping):
         return f"a mapping with the keys {sorted(map(str, value))}"
     if isinstance(value, Sequence):
         return f"a list of {len(value)}"
-    return repr(value) if value is None else f"a {type(value).__name__}"
+    return repr(value) if value is None else f"of the type {type(value).__name__}"
 
 
 def _message(item: Mapping[str, Any], number: int) -> Message:
@@ -144,7 +182,7 @@ def _message(item: Mapping[str, Any], number: int) -> Message:
         raise wrong(f"The {where} has {shown} as its role; it must be one of {', '.join(get_args(Role))}")
     role = cast(Role, role)
     if "text" in item:
-        return Message(role, text(item["text"], f"the text of {where}"))
+        return Message(role, text(item["text"], f"the text of {where}", may_be_none=role == "assistant"))
     if "tool_calls" in item:
         calls = [_tool_call(call, where) for call in _listed(item["tool_calls"], where)]
         return Message(role, tool_calls=tuple(calls))
@@ -161,7 +199,7 @@ def _listed(value: Any, where: str) -> Sequence[Any]:
 def _tool_call(call: Any, where: str) -> ToolCall:
     match call:
         case {"name": str(name), "arguments": Mapping() as arguments} if set(call) == {"name", "arguments"}:
-            return ToolCall(name, dict(arguments))
+            return ToolCall(name, plain(dict(arguments), "messages"))
     raise wrong(
         f"The {where} must list its tool calls as {{'name': ..., 'arguments': {{...}}}}, the arguments as a mapping; "
         f"one of them is {shape(call)}"
@@ -171,7 +209,7 @@ def _tool_call(call: Any, where: str) -> ToolCall:
 def _tool_result(result: Any, where: str) -> ToolResult:
     match result:
         case {"name": str(name), "content": str(content)} if set(result) == {"name", "content"}:
-            return ToolResult(name, text(content, f"the content of a tool result in {where}"))
+            return ToolResult(name, text(content, f"the content of a tool result in {where}", may_be_none=True))
     raise wrong(
         f"The {where} must list its tool results as {{'name': ..., 'content': ...}}, the content as a text; one of "
         f"them is {shape(result)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from airflow_provider.yandex_ai_studio.api import checks
 from airflow_provider.yandex_ai_studio.api.models import Message
@@ -64,7 +64,8 @@ class CompletionRequest:
         """
         Check the parts of a request and put them together.
 
-        Numbers may be strings, because a rendered template is one.
+        Numbers may be strings, and ``messages``, ``tools`` and ``json_schema`` may be JSON texts, because a rendered
+        template is one.
 
         :param model: A short name (``yandexgpt``, ``yandexgpt-lite/rc``) or a full model URI.
         :param folder_id: The folder that a short name belongs to.
@@ -76,6 +77,7 @@ class CompletionRequest:
         :param tools: Mappings with ``name``, ``description``, ``parameters`` (a JSON schema) and ``strict``.
         :raises ConfigurationError: It names the parameter that is wrong.
         """
+        tools = checks.decoded(tools, "tools")
         if tools is not None and (isinstance(tools, str | Mapping) or not isinstance(tools, Sequence)):
             raise checks.wrong(f"`tools` must be a list of mappings, not {checks.shape(tools)}")
         checked = tuple(_tool(tool, number) for number, tool in enumerate(tools or (), start=1))
@@ -99,7 +101,7 @@ def _tool(tool: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     match tool:
         case {"name": str(name)} if name and set(tool) <= TOOL_FIELDS:
             if isinstance(tool.get("parameters", {}), Mapping):
-                return tool
+                return cast("Mapping[str, Any]", checks.plain(tool, "tools"))
     raise checks.wrong(
         f"Tool {number} of `tools` must be a mapping with a 'name', 'parameters' that are a JSON schema, and none but "
         f"{', '.join(sorted(TOOL_FIELDS))}; it is {checks.shape(tool)}"

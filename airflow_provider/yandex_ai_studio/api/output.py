@@ -5,15 +5,41 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from airflow_provider.yandex_ai_studio.api.checks import wrong
+from airflow_provider.yandex_ai_studio.api import schema
+from airflow_provider.yandex_ai_studio.api.checks import decoded, plain, shape, wrong
 from airflow_provider.yandex_ai_studio.exceptions import InvalidOutput
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-JsonSchema = Mapping[str, Any] | type["BaseModel"]
+
+@dataclass(frozen=True)
+class ModelSchema:
+    """A pydantic model in a template field: to render a bare class, Airflow would call it."""
+
+    model: type[BaseModel]
+
+    def __str__(self) -> str:
+        return self.model.__name__
+
+    def serialize(self) -> dict[str, Any]:
+        """Return what Airflow's UI shows of it."""
+        return self.model.model_json_schema()
+
+
+JsonSchema = Mapping[str, Any] | type["BaseModel"] | ModelSchema | str
+"""A schema as users give it: a mapping, a pydantic model, or the JSON text that a template rendered."""
+
+
+def templatable(json_schema: JsonSchema | None) -> JsonSchema | None:
+    """Return a schema in the form in which it may stand in a template field."""
+    return ModelSchema(json_schema) if _is_model(json_schema) else json_schema
+
+
+def _is_model(json_schema: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(json_schema, type) and hasattr(json_schema, "model_json_schema")
 
 
 @dataclass(frozen=True)
@@ -36,28 +62,22 @@ class Output:
         Check what the user asks for.
 
         :param json_schema: A JSON schema, or a pydantic model that has one.
-        :raises ConfigurationError: Both, or something that is no schema.
+        :raises ConfigurationError: Both, or something that is no schema, or one that can't be gone by.
         """
         if json_object and json_schema is not None:
             raise wrong("Give either `json_object` or `json_schema`; both are set")
         if json_schema is None:
             return cls(json_object=json_object)
-        if isinstance(json_schema, type) and hasattr(json_schema, "model_json_schema"):
-            return cls(schema=json_schema.model_json_schema(), model=json_schema)
-        if not isinstance(json_schema, Mapping):
-            raise wrong(f"`json_schema` must be a mapping or a pydantic model, not a {type(json_schema).__name__}")
-        from jsonschema import SchemaError
-        from jsonschema.validators import validator_for
-
-        try:
-            schema: dict[str, Any] = json.loads(json.dumps(json_schema))
-        except (TypeError, ValueError):
-            raise wrong("`json_schema` holds something that JSON has no form for") from None
-        try:
-            validator_for(schema).check_schema(schema)
-        except SchemaError as error:
-            raise wrong(f"`json_schema` is no JSON schema: {error.message}") from None
-        return cls(schema=schema)
+        if isinstance(json_schema, ModelSchema):
+            json_schema = json_schema.model
+        if _is_model(json_schema):
+            return cls(schema=_schema_of(json_schema), model=json_schema)
+        given = decoded(json_schema, "json_schema")
+        if not isinstance(given, Mapping):
+            raise wrong(f"`json_schema` must be a mapping or a pydantic model; it is {shape(given)}")
+        described: dict[str, Any] = plain(dict(given), "json_schema")
+        schema.check(described)
+        return cls(schema=described)
 
     @property
     def structured(self) -> bool:
@@ -80,8 +100,8 @@ class Output:
             return self._by_model(self.model, value)
         if self.json_object and not isinstance(value, dict):
             raise InvalidOutput(f"it is a JSON {type(value).__name__}, and an object was asked for")
-        if self.schema is not None:
-            self._check_against(self.schema, value)
+        if self.schema is not None and (why := schema.misfit(self.schema, value)):
+            raise InvalidOutput(why)
         return value
 
     @staticmethod
@@ -95,13 +115,14 @@ class Output:
             where = ".".join(map(str, first["loc"])) or "the whole"
             raise InvalidOutput(f"it does not fit {model.__name__}: {first['type']} at {where}") from None
 
-    @staticmethod
-    def _check_against(schema: dict[str, Any], value: Any) -> None:
-        from jsonschema.validators import validator_for
 
-        for error in validator_for(schema)(schema).iter_errors(value):
-            where = ".".join(map(str, error.absolute_path)) or "the whole"
-            raise InvalidOutput(f"it does not fit the schema: {error.validator} at {where}")
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    from pydantic.errors import PydanticUserError
+
+    try:
+        return model.model_json_schema()
+    except PydanticUserError as error:
+        raise wrong(f"`json_schema` is {model.__name__}, which has no JSON schema: {error.message}") from None
 
 
 def _no_constant(name: str) -> None:

@@ -60,8 +60,8 @@ class ResponseRequest:
         """
         if instructions is not None:
             checks.text(instructions, "`instructions`")
-        if previous_response_id is not None and previous_response_id in ("", "None"):
-            raise checks.wrong("`previous_response_id` is empty. Did the task before return a response?")
+        if previous_response_id is not None:
+            checks.text(previous_response_id, "`previous_response_id`")
         conversation = checks.conversation(prompt, messages, None)
         if any(message.text is None for message in conversation):
             raise checks.wrong("`messages` holds tool calls or results, which this operator can't send; give texts")

@@ -41,6 +41,7 @@ class DecoratedCompletionOperator(DecoratedOperator, YandexAIStudioCompletionOpe
         **DecoratedOperator.template_fields_renderers,
     }
     custom_operator_name = "@task.yandex_ai_studio"
+    written_later = GIVEN_BY_THE_FUNCTION
 
     def __init__(
         self,

@@ -53,7 +53,10 @@ def seconds_of(timeout: float | timedelta) -> float:
 
     :raises ConfigurationError: It is none, or longer than the service keeps results.
     """
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+    try:
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+    except (TypeError, ValueError, OverflowError):
+        seconds = 0.0
     if not 0 < seconds <= LONGEST.total_seconds():
         raise wrong(
             f"`timeout` must be above 0 and at most 3 days (that long the service keeps results), not {timeout!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -39,6 +39,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     RequestError,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant
 from airflow_provider.yandex_ai_studio.waiting.decision import Wait
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ class OperationOperator(BaseOperator):
     api: Api = "completion"
     request_fields: Sequence[str]
     """The parameters that go into the request as they are."""
+    request_of: Callable[..., CompletionRequest | ResponseRequest]
+    """Checks the parts of a request and puts them together."""
+    written_later: Sequence[str] = ()
+    """Parameters that are not known before the task runs."""
     json_schema: JsonSchema | None
     model: str | None
 
@@ -117,6 +122,38 @@ class OperationOperator(BaseOperator):
         self.on_unknown_submission = on_unknown_submission
         self.cancel_on_kill = cancel_on_kill
         self._kill_target: tuple[TaskInstanceKey, str, Journal] | None = None
+
+    def check_constants(self) -> None:
+        """
+        Refuse what is wrong in the DAG file already. Templates and XComs are checked when the task runs.
+
+        :raises ConfigurationError: It names the parameter that is wrong.
+        """
+        self._policy()
+        if self.at_once and not self.wait_for_completion:
+            raise wrong(
+                "Leave `wait_for_completion` out: where the worker waits for the answer itself, there is no operation "
+                "to come back for"
+            )
+        parts = constants_of({name: value for name, value in self.parts().items() if name not in self.written_later})
+        self.request_of(**parts)
+        if is_constant(self.json_schema):
+            self._check_end()
+
+    def _policy(self) -> Policy:
+        return Policy.of(
+            timeout=self.timeout,
+            on_unknown_submission=self.on_unknown_submission,
+            on_timeout=self.on_timeout,
+            on_clear=self.on_clear,
+        )
+
+    def _check_end(self) -> None:
+        if self.end_from_trigger and self.needs_worker():
+            raise wrong(
+                "Leave `end_from_trigger` out: the answer must be worked on first, for it is structured, or goes on a "
+                "conversation"
+            )
 
     @property
     def at_once(self) -> bool:
@@ -185,17 +222,8 @@ class OperationOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, unless an earlier attempt did; then defer, wait, or return the id."""
-        policy = Policy.of(
-            timeout=self.timeout,
-            on_unknown_submission=self.on_unknown_submission,
-            on_timeout=self.on_timeout,
-            on_clear=self.on_clear,
-        )
-        if self.end_from_trigger and self.needs_worker():
-            raise wrong(
-                "`end_from_trigger` is True, but the answer must be worked on first: it is structured, or goes on a "
-                "conversation. Leave `end_from_trigger` out"
-            )
+        policy = self._policy()
+        self._check_end()
         request = self.request()
         characters = sum(len(message.text or "") for message in request.messages)
         self.log.info(

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.checks import choice, conversation, count, wrong
+from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.models import Message
-from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output
+from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output, templatable
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.operators.base import OperationOperator
+from airflow_provider.yandex_ai_studio.operators.constants import is_constant
 
 if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.api.call import Call
-    from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
     from airflow_provider.yandex_ai_studio.api.models import Generation, Operation
 
 PROGRESS_SECONDS = 5.0
@@ -44,6 +45,7 @@ class YandexAIStudioCompletionOperator(OperationOperator):
     :param reasoning: ``disabled`` or ``enabled_hidden``. Default: the service's, disabled.
     :param json_object: Ask for a JSON object, and return it.
     :param json_schema: Ask for JSON that keeps to a schema (a mapping, or a pydantic model), and return it validated.
+        What a mapping refers to must lie in itself.
     :param tools: Functions that the model may ask to be called: mappings with ``name``, ``description``,
         ``parameters`` (a JSON schema) and ``strict``.
     :param tool_choice: ``auto``, ``none``, ``required``, or the name of a function.
@@ -64,6 +66,10 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         "temperature",
         "max_tokens",
         "max_input_tokens",
+        "reasoning",
+        "json_schema",
+        "tools",
+        "tool_choice",
         "conn_id",
     )
     request_fields = (
@@ -80,7 +86,14 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         "tool_choice",
         "parallel_tool_calls",
     )
-    template_fields_renderers = {"prompt": "md", "instructions": "md", "messages": "json"}
+    template_fields_renderers = {
+        "prompt": "md",
+        "instructions": "md",
+        "messages": "json",
+        "json_schema": "json",
+        "tools": "json",
+    }
+    request_of = CompletionRequest.of
 
     def __init__(
         self,
@@ -112,19 +125,30 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         self.max_input_tokens = max_input_tokens
         self.reasoning = reasoning
         self.json_object = json_object
-        self.json_schema = json_schema
+        self.json_schema = templatable(json_schema)
         self.tools = tools
         self.tool_choice = tool_choice
         self.parallel_tool_calls = parallel_tool_calls
         self.mode = mode
         self.stream = stream
+        self.check_constants()
+
+    def check_constants(self) -> None:
+        """
+        Refuse what is wrong in the DAG file already.
+
+        :raises ConfigurationError: It names the parameter that is wrong.
+        """
+        choice(str(self.mode), "mode", ("async", "sync"))
+        if self.stream and not self.at_once:
+            raise wrong("Set mode='sync', or leave `stream` out: it is not available in asynchronous mode")
+        if is_constant(self.max_input_tokens):
+            count(self.max_input_tokens, "max_input_tokens")
+        super().check_constants()
 
     @property
     def at_once(self) -> bool:
         """Whether the worker waits for the answer itself."""
-        choice(self.mode, "mode", ("async", "sync"))
-        if self.stream and self.mode == "async":
-            raise wrong("`stream` is not available in asynchronous mode; set mode='sync', or leave `stream` out")
         return self.mode == "sync"
 
     def request(self) -> CompletionRequest:
@@ -162,8 +186,8 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         tokens = self.hook.count_tokens(request)
         if tokens > limit:
             raise ConfigurationError(
-                f"The request has {tokens} tokens: {tokens - limit} more than `max_input_tokens` allows. Nothing was "
-                "submitted, and to count them was free."
+                f"The request has {tokens} tokens: {tokens - limit} more than `max_input_tokens` allows.\n"
+                "Nothing was submitted, and to count them was free."
             )
         self.log.info("The request has %s tokens", tokens)
 

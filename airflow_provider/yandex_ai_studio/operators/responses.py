@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider.yandex_ai_studio.answers.outcome import answer_of
 from airflow_provider.yandex_ai_studio.api import responses
-from airflow_provider.yandex_ai_studio.api.output import JsonSchema
+from airflow_provider.yandex_ai_studio.api.output import JsonSchema, templatable
+from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
 from airflow_provider.yandex_ai_studio.operators.base import OperationOperator
 
 if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.api.call import Call
     from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
-    from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
 
 
 class YandexAIStudioResponseOperator(OperationOperator):
@@ -32,6 +32,7 @@ class YandexAIStudioResponseOperator(OperationOperator):
     :param max_tokens: Upper bound of the answer's length in tokens. Default: the service's.
     :param previous_response_id: The response that this one goes on from, e.g. another task's XCom ``operation_id``.
     :param json_schema: Ask for JSON that keeps to a schema (a mapping, or a pydantic model), and return it validated.
+        What a mapping refers to must lie in itself.
     :param background: Generate in the background, and wait without a worker. If False, wait for at most 180 s on the
         worker; another attempt then pays again.
     :raises InvalidOutput: The answer does not keep to the form that was asked for.
@@ -48,6 +49,7 @@ class YandexAIStudioResponseOperator(OperationOperator):
         "temperature",
         "max_tokens",
         "previous_response_id",
+        "json_schema",
         "conn_id",
     )
     request_fields = (
@@ -61,7 +63,8 @@ class YandexAIStudioResponseOperator(OperationOperator):
         "json_schema",
         "background",
     )
-    template_fields_renderers = {"prompt": "md", "instructions": "md", "messages": "json"}
+    template_fields_renderers = {"prompt": "md", "instructions": "md", "messages": "json", "json_schema": "json"}
+    request_of = ResponseRequest.of
 
     def __init__(
         self,
@@ -85,8 +88,9 @@ class YandexAIStudioResponseOperator(OperationOperator):
         self.temperature = temperature
         self.max_tokens = max_tokens
         self.previous_response_id = previous_response_id
-        self.json_schema = json_schema
+        self.json_schema = templatable(json_schema)
         self.background = background
+        self.check_constants()
 
     @property
     def at_once(self) -> bool:

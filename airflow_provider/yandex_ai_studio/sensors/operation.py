@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, AirflowTaskTimeout
 
 from airflow_provider.yandex_ai_studio.answers.delivery import deliver
 from airflow_provider.yandex_ai_studio.answers.outcome import OBSERVER, answer_of, expired, final
-from airflow_provider.yandex_ai_studio.api.models import Operation
+from airflow_provider.yandex_ai_studio.api.checks import choice, is_absent, wrong
+from airflow_provider.yandex_ai_studio.api.models import Api, Operation
 from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
     Wakeup,
@@ -44,7 +45,6 @@ from airflow_provider.yandex_ai_studio.waiting.decision import AskAgain, Wait, d
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider.yandex_ai_studio.api.models import Api
 
 TRIGGER = "airflow_provider.yandex_ai_studio.triggers.operation.YandexAIStudioOperationTrigger"
 
@@ -96,6 +96,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        choice(str(api), "api", get_args(Api))
         self.operation_id = operation_id
         self.conn_id = conn_id
         self.api = api
@@ -247,10 +248,10 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
 
 def _check(operation_id: Any) -> str:
-    """Refuse what is no id: None becomes the text "None" where a template is rendered."""
-    if not isinstance(operation_id, str) or operation_id.strip() in ("", "None"):
-        raise ConfigurationError(
-            f"`operation_id` is {operation_id!r}; it must be the id of an operation. Did the task that submits it "
-            "return one? Nothing was sent to the service."
+    """Refuse what is no id."""
+    if not isinstance(operation_id, str) or is_absent(operation_id):
+        raise wrong(
+            f"Give `operation_id` the id of an operation: it is {operation_id!r}. "
+            "Did the task that submits it return one?"
         )
     return operation_id
