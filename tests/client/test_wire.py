@@ -27,7 +27,7 @@ from airflow_provider.yandex_ai_studio.api.response_request import ResponseReque
 from airflow_provider.yandex_ai_studio.client.credentials import ApiKey, Credential, IamToken, MetadataService
 from airflow_provider.yandex_ai_studio.client.network import CA_VARIABLES
 from airflow_provider.yandex_ai_studio.client.settings import Settings
-from airflow_provider.yandex_ai_studio.exceptions import ServiceUnavailable
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, ServiceUnavailable
 from wire import ROADS, Asked, Authority, GrpcServer, Proxy, Reply, Server, running, send
 
 VENDOR = Endpoints()
@@ -211,6 +211,15 @@ def test_a_plain_request_gives_the_proxy_its_login(
     (asked,) = internet.proxy.asked
     assert (asked.method, asked.path) == ("GET", "http://gateway.invalid/operations/d7q1")
     assert asked.headers["proxy-authorization"] == "Basic dXNlcjpwQHNz"
+
+
+@pytest.mark.parametrize("road", ROADS[2:])
+def test_grpc_goes_not_past_a_proxy_that_it_can_t_use(
+    road: str, internet: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", internet.proxy.url.replace("http://", "https://"))
+    with pytest.raises(ConfigurationError, match=r"^Set `transport` of the connection to rest"):
+        send(road, internet.settings(road), REST["submit"][0])
 
 
 @pytest.mark.parametrize("exempt", ["*", "yandex.net", ".cloud.yandex.net", "other.example, llm.api.cloud.yandex.net"])

@@ -200,11 +200,12 @@ def test_a_failed_token_exchange_submits_nothing(emulator: Emulator, connect: Ca
     assert emulator.stats()["submissions"] == 0
 
 
-def test_a_cancellation_survives_either_verb(hook: YandexAIStudioHook, emulator: Emulator) -> None:
+@pytest.mark.parametrize("refusal", [404, 405, 501])
+def test_a_cancellation_survives_either_verb(hook: YandexAIStudioHook, emulator: Emulator, refusal: int) -> None:
     first = hook.submit_completion(hook.completion_request(prompt=TEXT))
     hook.cancel_operation(first.id)
     second = hook.submit_completion(hook.completion_request(prompt=TEXT))
-    emulator.fault("operations.cancel", "status", status=405, body="Method Not Allowed")
+    emulator.fault("operations.cancel", "status", status=refusal, body="Method Not Allowed")
     hook.cancel_operation(second.id)
     assert emulator.stats()["operations"]["cancelled"] == 2
 

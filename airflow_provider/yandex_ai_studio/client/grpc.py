@@ -157,6 +157,11 @@ def _trust(network: Network) -> grpc.ChannelCredentials:
 
 def _options(network: Network, target: str, secure: bool) -> list[tuple[str, Any]]:
     proxy = network.proxy(f"{'https' if secure else 'http'}://{target}")
+    if proxy is not None and proxy.url.startswith("https://"):
+        raise ConfigurationError(
+            "Set `transport` of the connection to rest, or name a proxy with http:// in HTTPS_PROXY: gRPC can use no "
+            "other. Nothing was sent to the service."
+        )
     return [
         ("grpc.max_receive_message_length", MAX_BODY),
         ("grpc.min_reconnect_backoff_ms", int(sending.CONNECT_TIMEOUT * 1000)),  # also the time to connect

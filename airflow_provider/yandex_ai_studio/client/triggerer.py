@@ -81,11 +81,13 @@ class AsyncClient:
     async def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
         request = sending.http_request(call, authorization, self.settings)
         proxy = self._network.proxy(request.url)
-        headers, proxy_headers = {**request.headers}, None
+        headers, proxy_headers = request.headers, None
         if proxy is not None and proxy.login:
             login = {"Proxy-Authorization": proxy.login}
-            proxy_headers = login if request.url.startswith("https://") else None
-            headers |= {} if proxy_headers else login
+            if request.url.startswith("https://"):
+                proxy_headers = login
+            else:
+                headers = {**headers, **login}
         with sending.failures_of(call, proxied=proxy is not None):
             async with self._session.request(
                 request.method,
@@ -98,7 +100,7 @@ class AsyncClient:
                 allow_redirects=False,
             ) as response:
                 body = Body(response.headers.get("content-encoding"))
-                async for chunk in response.content.iter_any():
+                while chunk := await response.content.readany():
                     body.add(chunk)
                 return Answer(response.status, body.whole(), response.headers)
 
