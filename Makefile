@@ -6,7 +6,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CONSTRAINTS := constraints-$(VERSION).txt
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: help demo up test test-unit test-system test-chaos test-matrix bench lint floors format constraints clean
+.PHONY: help demo up test test-unit test-system test-chaos test-matrix test-celery bench lint floors format constraints clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test-system: $(VENV)/dev  ## the tests on a real Airflow
 
 test-chaos: $(VENV)/dev  ## kill and break everything while 200 tasks generate, on PostgreSQL (6 minutes; CHAOS=--short for CI)
 	$(BIN)/python -m tools.chaos $(CHAOS)
+
+test-celery: .celery/venv/ready  ## the tests on a real Airflow with two Celery workers, and a short chaos run on it
+	SYSTEM_EXECUTOR=celery .celery/venv/bin/python -m pytest -m system
+	.celery/venv/bin/python -m tools.chaos --short --executor celery
 
 test-matrix:  ## the tests on each Airflow and Python, in environments of their own (40 minutes; MATRIX="3.4 3.11" for a cell)
 	$(PYTHON) -m tools.matrix $(MATRIX)
@@ -52,7 +56,7 @@ constraints:  ## pin the newest versions that fit, for each Python that is suppo
 	for python in 3.11 3.12 3.13; do tools/constraints.sh $$python || exit 1; done
 
 clean:  ## remove what the other commands made
-	rm -rf $(VENV) .demo .bench .chaos .matrix .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .demo .bench .celery .chaos .matrix .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The peers bring newer versions of their own clients than the constraints allow: that is what their users get.
 .bench/venv/ready: $(CONSTRAINTS) pyproject.toml benchmarks/requirements.txt
@@ -60,6 +64,12 @@ clean:  ## remove what the other commands made
 	.bench/venv/bin/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS) pip
 	.bench/venv/bin/python -m pip install -qq --constraint $(CONSTRAINTS) --editable '.[grpc]' --group airflow
 	.bench/venv/bin/python -m pip install -qq --requirement benchmarks/requirements.txt
+	@touch $@
+
+.celery/venv/ready: $(CONSTRAINTS) pyproject.toml
+	$(PYTHON) -m venv --clear .celery/venv
+	.celery/venv/bin/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS) pip
+	.celery/venv/bin/python -m pip install -qq --constraint $(CONSTRAINTS) --editable . --group celery
 	@touch $@
 
 $(VENV)/pip: $(CONSTRAINTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,18 @@ from tools.harness.emulator import LocalEmulator
 from tools.harness.postgres import scratch_postgres
 
 HERE = Path(__file__).parent
+
+EXECUTOR = "celery" if os.environ.get("SYSTEM_EXECUTOR") == "celery" else "local"
+"""What runs the tasks: `make test-celery` asks for workers."""
+
+SOON_LOST = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
+}
+"""A task whose worker is gone is missed soon; the default is 5 minutes."""
+
+collect_ignore = [] if EXECUTOR == "celery" else ["test_celery.py"]
 
 LAST = ("test_triggerer_restart", "test_secrets")
 """Modules that disturb the others, or look back at what they left."""
@@ -88,11 +101,13 @@ def airflow(
             dags_folder=scratch / "dags",
             database=database,
             parallelism=8,
+            executor=EXECUTOR,
             env={
                 "SUMMARIZE_PACKAGES": str(PACKAGES),
                 "SUMMARIZE_DATABASE": str(scratch / "summaries.db"),
                 "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
                 "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+                **(SOON_LOST if EXECUTOR == "celery" else {}),
             },
             connections={
                 "yandex_ai_studio_default": service.connection,

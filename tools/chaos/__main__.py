@@ -17,11 +17,13 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from tools.chaos.claims import account_of, common_claims, quiet_claims, table
 from tools.chaos.plan import chaos_plan, quiet_plan
 from tools.chaos.run import ChaosRun
 from tools.chaos.world import clears_discard
+from tools.harness.airflow import Executor
 
 HOME = Path(__file__).parents[2] / ".chaos"
 TASKS, SHORT_TASKS = 200, 48
@@ -39,6 +41,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="what the plan is drawn from (%(default)s)")
     parser.add_argument("--short", action="store_true", help="fewer tasks and events")
     parser.add_argument("--quiet-run", action="store_true", help="no chaos: count the attempts that fail without it")
+    parser.add_argument("--executor", choices=get_args(Executor), default="local", help="what runs the tasks")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the run in any case")
     chosen = parser.parse_args()
     tasks = chosen.tasks or (SHORT_TASKS if chosen.short else TASKS)
@@ -52,6 +55,7 @@ def main() -> int:
         timeout=SHORT_TIMEOUT if chosen.short else TIMEOUT,
         emulator=QUICK_SECONDS if chosen.quiet_run else OPERATION_SECONDS,
         say=lambda line: print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True),
+        executor=chosen.executor,
     )
     print(f"seed {chosen.seed}, {tasks} tasks, {home}", flush=True)
     outcome = run.carry_out()

@@ -70,6 +70,8 @@ class Mayhem:
         match kind:
             case "kill a triggerer" | "kill a triggerer and its children":
                 self._kill_component(self._triggerer(), whole=kind.endswith("children"))
+            case "kill the scheduler and its children" if "worker" in self.airflow.processes:
+                self._kill_component("worker", whole=True)  # with Celery, the tasks are its children
             case "kill the scheduler" | "kill the scheduler and its children":
                 self._kill_component("scheduler", whole=kind.endswith("children"))
             case "freeze a triggerer":

@@ -28,7 +28,7 @@ from tools.chaos.story import Story
 from tools.chaos.tables import PAST, TASKS, XCOMS, create_views
 from tools.chaos.world import World
 from tools.direct import ask
-from tools.harness.airflow import LocalAirflow, free_port
+from tools.harness.airflow import Executor, LocalAirflow, free_port
 from tools.harness.airflow_client import AirflowClientError
 from tools.harness.postgres import scratch_postgres
 
@@ -60,6 +60,9 @@ QUICK_TO_NOTICE = {
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "25",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
+    # What a Celery worker had taken and not begun when it was killed is missed by this alone.
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "12",
@@ -119,16 +122,25 @@ class ChaosRun:
     :param home: The folder of the run: plan, Airflow home, logs, notes of deaths.
     :param timeout: Seconds that each DAG run may take.
     :param emulator: Options of the emulator's command line.
+    :param executor: What runs the tasks.
     """
 
     def __init__(
-        self, plan: Plan, home: Path, *, timeout: float, emulator: tuple[str, ...], say: Callable[[str], None]
+        self,
+        plan: Plan,
+        home: Path,
+        *,
+        timeout: float,
+        emulator: tuple[str, ...],
+        say: Callable[[str], None],
+        executor: Executor = "local",
     ) -> None:
         self.plan = plan
         self.home = home
         self._timeout = timeout
         self._emulator_options = emulator
         self._say = say
+        self._executor: Executor = executor
         self._by_key = {job.key: job for job in plan.jobs}
 
     def carry_out(self) -> Outcome:
@@ -173,6 +185,7 @@ class ChaosRun:
             dags=dags,
             triggerers=2,
             parallelism=PARALLELISM,
+            executor=self._executor,
             progress=self._say,
         )
 

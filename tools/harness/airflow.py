@@ -27,12 +27,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import requests
 import sqlalchemy
 
 from tools.harness.airflow_client import PAGE, POLL_INTERVAL, AirflowClient, AirflowClientError
+from tools.harness.celery import celery_commands, celery_environment
 from tools.harness.processes import LocalProcesses, exit_on_termination
 
 MIGRATE_TIMEOUT = 120.0
@@ -50,6 +51,8 @@ SQLITE_PATIENCE = 60
 PORTS = range(20_000, 30_000)
 """Where free ports are looked for: below the range from which the kernel serves outgoing connections."""
 
+Executor = Literal["local", "celery"]
+
 JOBS = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob", "dag-processor": "DagProcessorJob"}
 """What each kind of component registers as in the database; the API server does not."""
 
@@ -66,6 +69,8 @@ class LocalAirflow(AirflowClient):
     :param dags: the ids of the DAGs that must be parsed before the block starts.
     :param triggerers: how many triggerers run: "triggerer", "triggerer-2", ...
     :param parallelism: how many tasks run at a time.
+    :param executor: "local", or "celery" on a PostgreSQL ``database``: then two workers run, "worker" and "worker-2",
+        and a Redis "broker".
     :param paused: whether new DAGs wait to be switched on.
     :param progress: told what has been reached, as a line of text.
     """
@@ -82,6 +87,7 @@ class LocalAirflow(AirflowClient):
         dags: Sequence[str] = (),
         triggerers: int = 1,
         parallelism: int = 4,
+        executor: Executor = "local",
         paused: bool = False,
         progress: Callable[[str], None] | None = None,
     ) -> None:
@@ -93,12 +99,14 @@ class LocalAirflow(AirflowClient):
         self.home.mkdir(parents=True, exist_ok=True)
         self.logs = self.home / "logs"
         self.database = f"sqlite:///{self.home}/airflow.db" if database == "sqlite" else database
+        broker = free_port() if executor == "celery" else 0
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
             **_environment(self.home, self.database, self.url, dags_folder.resolve(), parallelism, paused),
+            **(celery_environment(broker, self.database, parallelism) if broker else {}),
             **(env or {}),
         }
-        self._commands = _commands(port, triggerers)
+        self._commands = {**(celery_commands(self.home, broker) if broker else {}), **_commands(port, triggerers)}
         self._connections = dict(connections or {})
         self._dags = tuple(dags)
         self._progress = progress or (lambda line: None)
