@@ -404,3 +404,20 @@ def test_an_operation_that_is_gone_for_good_is_replaced(
     run._wait = lose_one  # type: ignore[method-assign]
     assert run.attempt()["counts"]["succeeded"] == 10
     assert run.submissions == 11
+
+
+def test_a_chunk_with_an_operation_that_runs_on_is_not_read_at_each_wakeup(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    run = task(inputs=texts(60), output_path=str(tmp_path / "out"), chunk_size=20)
+    wait, reads = run._wait, []
+
+    def note(trigger: Any) -> None:
+        reads.append(emulator.stats()["requests"].get("operations.get", 0))
+        wait(trigger)
+        run.event = {"reason": "in a test", "chunks": [] if len(reads) < 4 else [0, 1, 2]}
+
+    run._wait = note  # type: ignore[method-assign]
+    assert run.attempt()["counts"]["succeeded"] == 60
+    assert len(reads) == 4
+    assert reads[0] == reads[-1]

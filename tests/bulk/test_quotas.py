@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from airflow_provider.yandex_ai_studio.bulk.submitting import PROBE_SECONDS
 from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.waiting.schedule import RateBudget
 from bulk_task import API_KEY, FOLDER, BulkTask
 
 HOUR = 3600.0
@@ -39,3 +44,49 @@ def test_12_000_rows_take_the_hours_that_the_quota_gives_and_no_worker_waits(
         assert len(waited) < 30
         assert any(0 < done < 40 for _, done in waited)  # harvested while others wait
         assert run.refusals < 0.02 * 12_000
+
+
+QUOTA = 10
+
+
+class Service:
+    """Admits so many requests in any second."""
+
+    def __init__(self) -> None:
+        self._admitted: deque[float] = deque()
+        self.refusals = 0
+
+    def admits(self, now: float) -> bool:
+        while self._admitted and self._admitted[0] <= now - 1:
+            self._admitted.popleft()
+        if len(self._admitted) < QUOTA:
+            self._admitted.append(now)
+            return True
+        self.refusals += 1
+        return False
+
+
+@pytest.mark.parametrize("pace", [8.0, 10.0])
+@pytest.mark.parametrize(("tasks", "most"), [(1, 1.3), (2, 1.45), (3, 1.3), (5, 1.3)])
+def test_tasks_that_know_nothing_of_each_other_share_the_quota(tasks: int, most: float, pace: float) -> None:
+    rows = 400
+    service = Service()
+    budgets = [RateBudget(pace, PROBE_SECONDS) for _ in range(tasks)]
+    left, turn, now = [rows] * tasks, [0.13 * number for number in range(tasks)], 0.0
+    while any(left):
+        task = min((number for number in range(tasks) if left[number]), key=lambda number: turn[number])
+        now = turn[task]
+        delay, size = budgets[task].next_round(now)
+        turn[task] = now + (0.06 if size else max(delay, 0.001))
+        if not size:
+            continue
+        size = min(size, left[task])
+        budgets[task].sent(now, size)
+        admitted = sum(service.admits(now) for _ in range(size))
+        left[task] -= admitted
+        for _ in range(size):
+            budgets[task].answered(now + 0.03)
+        if admitted < size:
+            budgets[task].slow_down(now + 0.03)
+    assert now < most * tasks * rows / QUOTA
+    assert service.refusals < 0.1 * tasks * rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,20 +31,33 @@ class Wakeup:
     :param reason: Why it woke the task, in words.
     :param expired: Operations that the service does not know, however often it was asked.
     :param refused: Whether the service refused to answer, however often it was asked.
+    :param chunks: The chunks whose operations have all ended; None where that is not known.
     """
 
     reason: str = ""
     expired: tuple[str, ...] = ()
     refused: bool = False
+    chunks: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> Wakeup:
         """Read the event of the trigger, of this release or another."""
-        return cls(str(event.get("reason", "")), tuple(event.get("expired", ())), bool(event.get("refused")))
+        chunks = event.get("chunks")
+        return cls(
+            str(event.get("reason", "")),
+            tuple(event.get("expired", ())),
+            bool(event.get("refused")),
+            None if chunks is None else tuple(chunks),
+        )
 
     def event(self) -> dict[str, Any]:
         """Return what the trigger fires: never what the model wrote."""
-        return {"reason": self.reason, "expired": list(self.expired), "refused": self.refused}
+        return {
+            "reason": self.reason,
+            "expired": list(self.expired),
+            "refused": self.refused,
+            "chunks": None if self.chunks is None else list(self.chunks),
+        }
 
 
 class Reading:
@@ -76,6 +90,11 @@ class Reading:
         self._wakeup = wakeup
         self._log = log
         self._reads = schedule.RateBudget(hook.settings.polls_per_second)
+        for number, opened in chunks.open.items():
+            if wakeup.chunks is not None and number not in wakeup.chunks and not opened.chunk.waiting:
+                opened.look_at = (
+                    math.inf
+                )  # an operation runs on, and to read the others each time takes a worker's time
 
     def next(self, now: float) -> float | None:
         """

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.bulk.plan import Request
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 
+PROBE_SECONDS = 30.0
+"""How soon a pace that met a 429 asks for more: a quota of few a second is soon taken up, and a refusal is free."""
+
 TROUBLES = 5
 """Rounds in a row without an answer of the service, after which the worker does not wait for it any more."""
 
@@ -75,7 +78,7 @@ class Submitting:
         self._limits = limits
         self._pool = pool
         self._log = log
-        self._pace = RateBudget(hook.settings.submits_per_second)
+        self._pace = RateBudget(hook.settings.submits_per_second, PROBE_SECONDS)
         self._hour = Hour(self._head.hour)
         self._admitted_at = hook.clock()
         self._troubles = 0

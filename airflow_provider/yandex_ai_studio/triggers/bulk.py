@@ -101,11 +101,12 @@ class YandexAIStudioBulkTrigger(BaseTrigger):
             if any(each.outcome == "unseen" for each in ended):
                 return Wakeup("Operations can't be asked about here", tuple(expired))
             left.subtract(each.chunk for each in ended)
-            if complete := [each.chunk for each in ended if left[each.chunk] == 0]:
-                return Wakeup(f"All operations of chunk {complete[0]} have ended", tuple(expired))
+            if complete := sorted({int(each.chunk) for each in ended if left[each.chunk] == 0}):
+                words = ", ".join(map(str, complete))
+                return Wakeup(f"All operations of chunk {words} have ended", tuple(expired), chunks=tuple(complete))
         if self.wake_at is not None:
             await asyncio.sleep(max(0.0, self.wake_at - time.time()))
-        return Wakeup("It is time to go on", tuple(expired))
+        return Wakeup("It is time to go on", tuple(expired), chunks=())
 
     async def _ended(self, number: str, operation_id: str, submitted_at: float) -> Ended:
         """Wait for one operation, together with all others of this process."""

@@ -140,10 +140,12 @@ class RateBudget:
     courage: so that several pollers, which know nothing of each other, come to share one quota.
 
     :param per_second: Requests a second.
+    :param probe_seconds: Seconds in which a rate that has recovered to just below would regain the whole budget.
     """
 
-    def __init__(self, per_second: float) -> None:
+    def __init__(self, per_second: float, probe_seconds: float = PROBE_SECONDS) -> None:
         self._full = per_second
+        self._probe_seconds = probe_seconds
         self._rate = self._ceiling = per_second
         self._cut_at = float("-inf")
         self._round_at = float("-inf")
@@ -187,7 +189,7 @@ class RateBudget:
         if (rate := self._rate + regained) <= self._ceiling:
             return rate
         held_at = self._cut_at + (self._ceiling - self._rate) / self._full * RECOVERY_SECONDS
-        return min(self._full, self._ceiling + ((now - held_at) / PROBE_SECONDS) ** 2 * self._full)
+        return min(self._full, self._ceiling + ((now - held_at) / self._probe_seconds) ** 2 * self._full)
 
     def slow_down(self, now: float) -> None:
         """
