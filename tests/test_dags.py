@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ print("RESULT", sorted(heavy & set(sys.modules)))
 
 def run(*command: str, **environment: str) -> str:
     """Run a process of its own, and return its output."""
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -60,6 +61,11 @@ def python(code: str, *arguments: str, **environment: str) -> str:
     return next(line.removeprefix("RESULT ") for line in lines if line.startswith("RESULT "))
 
 
+needs_state_store = pytest.mark.skipif(
+    version("apache-airflow-core").startswith("3.2."), reason="the bulk operator refuses to run on Airflow 3.2"
+)
+
+
 @pytest.mark.parametrize(
     ("dag_id", "generations", "loaded"),
     [
@@ -68,7 +74,7 @@ def python(code: str, *arguments: str, **environment: str) -> str:
         ("conversation", 2, {}),
         ("structured_output", 3, {"feedback": "topic = 'delivery' and urgency = 1 and length(summary) > 10"}),
         ("background_response", 2, {}),
-        ("bulk_summaries", 12, {}),
+        pytest.param("bulk_summaries", 12, {}, marks=needs_state_store),
         ("triage_feedback", 1, {}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
