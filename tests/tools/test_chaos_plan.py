@@ -23,6 +23,8 @@ from tools.chaos.plan import (
 )
 from tools.chaos.story import Story
 
+ROUTES = ("completionAsync", "operations.get", "iam.tokens")
+
 
 def test_a_plan_follows_from_its_seed_alone() -> None:
     assert chaos_plan(48, 7) == chaos_plan(48, 7)
@@ -184,3 +186,13 @@ def test_what_nobody_met_happens_again_and_is_told_if_it_does_not(now: Callable[
     told.go_on()
     assert told.happened == ["rotate"]
     assert world.happened == ["rotate", "rotate"]
+
+
+@pytest.mark.parametrize("tasks", [48, 200])
+def test_no_fault_waits_for_more_requests_than_there_surely_are(tasks: int) -> None:
+    plan = chaos_plan(tasks, 1)
+    keyed = sum(CONNECTIONS[job.conn_id].credential == "service_account" for job in plan.jobs)
+    latest = {route: max(fault.get("after", 0) for fault in plan.faults if fault["route"] == route) for route in ROUTES}
+    assert latest["operations.get"] < tasks
+    assert latest["iam.tokens"] < keyed
+    assert latest["completionAsync"] == 0

@@ -253,7 +253,8 @@ def chaos_plan(tasks: int, seed: int, *, short: bool = False, discards: bool = F
         )
     kinds = deque(dice.sample(SUBMIT_FAULTS, k=len(SUBMIT_FAULTS)))
     faults = [_submit_fault(jobs[number], kinds) for number in order[tasks // 8 : tasks // 8 + max(10, tasks // 4)]]
-    faults += _spread("operations.get", READ_FAULTS, tasks // 4, within=tasks * 2, dice=dice)
+    # Each job reads its operation once at least, and each that starts with a key asks for a token.
+    faults += _spread("operations.get", READ_FAULTS, tasks // 4, within=tasks * 3 // 4, dice=dice)
     faults += _spread("iam.tokens", TOKEN_FAULTS, max(7, tasks // 14), within=tasks // 10, dice=dice)
     return Plan(seed, tuple(jobs), CHAOS_ACTIVE, tuple(faults), events)
 
