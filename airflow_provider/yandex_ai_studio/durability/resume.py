@@ -61,9 +61,9 @@ class Wakeup:
                 )
                 return cls(wait, outcome)
         raise TriggerEventError(
-            f"The triggerer sent {event!r}, which is not an event of YandexAIStudioOperationTrigger. The operation "
-            "is not touched: its id is in the XCom `operation_id` and in the log of this task. Are triggerer and "
-            "workers on the same release of this package?"
+            "Put triggerer and workers on the same release of this package, then clear the task.\n"
+            f"The triggerer sent {event!r}, which is not an event of YandexAIStudioOperationTrigger.\n"
+            "The operation is not touched: its id is in the XCom `operation_id` and in the log of this task."
         )
 
     def event(self) -> dict[str, Any]:

@@ -240,7 +240,8 @@ class Submission:
         if self._policy.on_unknown_submission == "fail":
             self._journal.forget()
             raise SubmissionUnknown(
-                f"{story}. It was not submitted again, because on_unknown_submission='fail'; clear the task to do so."
+                "Clear the task to submit again: on_unknown_submission='fail' leaves that to you.\n"
+                f"{story}. It was not submitted again."
             )
         self._ask_first(story, pauses)
         self._log.warning("%s. Submitting anew, because on_unknown_submission='resubmit'.", story)
@@ -259,8 +260,8 @@ class Submission:
             except RequestError:
                 return  # a refusal is an answer
         raise ServiceUnavailable(
-            f"{story}. It was not submitted again, for the service does not answer a free question either: {trouble} "
-            "Another attempt will settle it."
+            "Retry the task once the service works again. Another attempt will settle it.\n"
+            f"{story}. It was not submitted again, for the service does not answer a free question either: {trouble}"
         ) from trouble
 
 

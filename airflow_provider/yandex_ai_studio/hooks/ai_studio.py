@@ -172,7 +172,10 @@ class YandexAIStudioHook(BaseHook):
             status = generation.status
             yield generation
         if status == "partial":
-            raise ServiceUnavailable("The stream ended before the answer did. It was billed, and its text is lost.")
+            raise ServiceUnavailable(
+                "Retry the task, or leave `stream` out: the stream ended before the answer did.\n"
+                "It was billed, and its text is lost. Another attempt pays again."
+            )
 
     def create_response(self, request: ResponseRequest) -> Operation:
         """
@@ -289,9 +292,8 @@ def _settings(connection: Connection, extra: Mapping[str, Any]) -> Settings:
         host, password, extra = "", None, fields_of_yandexcloud(connection.conn_id, extra)
     elif conn_type != YandexAIStudioHook.conn_type:
         raise ConfigurationError(
-            f"The connection {connection.conn_id!r} is of the type {conn_type!r}; it must be of the type "
-            f"{YandexAIStudioHook.conn_type!r}, or 'yandexcloud' with a service-account key. Nothing was sent to the "
-            "service."
+            f"Give a connection of the type {YandexAIStudioHook.conn_type!r}, or of 'yandexcloud' with a key.\n"
+            f"The connection {connection.conn_id!r} is of the type {conn_type!r}.\nNothing was sent to the service."
         )
     if host and connection.port:
         host = f"{host.rstrip('/')}:{connection.port}"

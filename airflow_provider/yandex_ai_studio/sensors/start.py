@@ -30,14 +30,14 @@ def template_for_the_triggerer(operation_id: Any) -> str:
         return _pull(operation_id.operator.task_id, operation_id.key)
     if isinstance(operation_id, XComArg) or not isinstance(operation_id, str):
         raise ConfigurationError(
-            "With start_from_trigger=True, `operation_id` must be a constant, a template, or the `.output` of a task "
-            "that is not mapped. For anything else, leave start_from_trigger out: then a worker renders it."
+            "Give `operation_id` as a constant, a template, or the `.output` of a task that is not mapped;\n"
+            "or leave start_from_trigger out: then a worker renders it. The triggerer can't render anything else."
         )
     for arguments in _XCOM_PULL.findall(operation_id):
         if "map_indexes" not in arguments:
             raise ConfigurationError(
-                f"With start_from_trigger=True, xcom_pull({arguments}) would hang in the triggerer. Write "
-                f"xcom_pull({arguments}, map_indexes=-1), or give the `.output` of the task."
+                f"Write xcom_pull({arguments}, map_indexes=-1), or give the `.output` of the task.\n"
+                f"With start_from_trigger=True, xcom_pull({arguments}) would hang in the triggerer."
             )
     return operation_id
 
