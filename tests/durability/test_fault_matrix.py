@@ -92,7 +92,7 @@ def test_a_fault_of_the_submission_where_a_person_decides(
     if error is None:
         task.defer(on_unknown_submission="fail")
     else:
-        with pytest.raises(error, match="clear the task"):
+        with pytest.raises(error, match="Clear the task"):
             task.defer(on_unknown_submission="fail")
         assert task.store.values == {}
     assert task.submissions == submissions

@@ -245,7 +245,7 @@ def test_who_asks_to_fail_on_an_unknown_submission_decides_himself(
     attempt: Attempt, emulator: Emulator, store: Store
 ) -> None:
     emulator.fault("completionAsync", "lost_answer", times=1)
-    with pytest.raises(SubmissionUnknown, match="^Clear the task"):
+    with pytest.raises(SubmissionUnknown, match=r"^Clear the task"):
         attempt(on_unknown_submission="fail")
     assert submissions(emulator) == 1
     attempt(on_unknown_submission="fail", wait_for_completion=False)
