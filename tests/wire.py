@@ -73,6 +73,22 @@ class Authority:
 
     def _signed(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, what: x509.ExtensionType) -> bytes:
         now = datetime.datetime.now(datetime.UTC)
+        is_authority = isinstance(what, x509.BasicConstraints)
+        # From Python 3.13 on, the default is strict about what a certificate says of itself.
+        uses = dict.fromkeys(
+            (
+                "content_commitment",
+                "key_encipherment",
+                "data_encipherment",
+                "key_agreement",
+                "encipher_only",
+                "decipher_only",
+            ),
+            False,
+        )
+        use = x509.KeyUsage(
+            digital_signature=not is_authority, key_cert_sign=is_authority, crl_sign=is_authority, **uses
+        )
         certificate = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -81,7 +97,10 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
             .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(what, critical=isinstance(what, x509.BasicConstraints))
+            .add_extension(what, critical=is_authority)
+            .add_extension(use, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         return certificate.public_bytes(serialization.Encoding.PEM)
