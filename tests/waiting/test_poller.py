@@ -211,6 +211,19 @@ async def test_nothing_is_left_of_waits_that_ended_failed_or_were_cancelled(
     await until(lambda: emulator.stats()["connections"]["open"] <= 1)  # that of the hook itself
 
 
+async def test_waits_that_ended_before_their_deadlines_are_not_kept_until_then(
+    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+) -> None:
+    (operation_id,) = submit(hook)
+    deadline = time.time() + 86_400
+    async with waiting(connector, [operation_id], deadline=deadline):
+        for _ in range(5):
+            async with waiting(connector, [operation_id] * 50, deadline=deadline):
+                pass
+        (shared,) = poller._pollers[asyncio.get_running_loop()].values()
+        assert len(shared._deadlines) <= 205
+
+
 async def test_troubles_are_told_at_a_sane_rate_and_recovery_once(
     hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
 ) -> None:

@@ -88,7 +88,8 @@ def decide(
     if isinstance(seen, Operation):
         if seen.done or seen.error:
             return End("ended", operation=seen)
-        wait = replace(wait, troubles=0, refusals=0, refusal="", refused_since=0.0)
+        if wait.troubles:
+            wait = replace(wait, troubles=0, refusals=0, refusal="", refused_since=0.0)
         error = None
     else:
         error = seen

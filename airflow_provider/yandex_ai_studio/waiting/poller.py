@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import heapq
+import itertools
 import logging
 import random
 import time
@@ -98,6 +100,9 @@ class OperationPoller:
         self._budget: schedule.RateBudget | None = None
         self._turns = Turns[_Entry](CONNECTIONS, wanted=lambda entry: entry.listening)
         self._entries: set[_Entry] = set()
+        self._deadlines: list[tuple[float, int, _Entry]] = []
+        self._number = itertools.count()
+        self._alarm: asyncio.TimerHandle | None = None
         self.closing = False
         self._wake = asyncio.Event()
         self._asking: set[asyncio.Task[None]] = set()
@@ -119,7 +124,8 @@ class OperationPoller:
         entry = _Entry(wait, now, now + schedule.FIRST_REPORT)
         self._entries.add(entry)
         self._ask_later(entry, schedule.first_delay(now - wait.submitted_at))
-        alarm = None if wait.deadline is None else self._alarm(entry, max(wait.deadline - now, LAST_QUESTION))
+        if wait.deadline is not None:
+            self._end_later(entry, max(wait.deadline - now, LAST_QUESTION))
         if self._runner is None:
             # A context of its own: else all it logs would land in the log of the task that came first.
             self._runner = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
@@ -132,8 +138,6 @@ class OperationPoller:
                 if isinstance(news, End):
                     return
         finally:
-            if alarm is not None:
-                alarm.cancel()
             entry.listening = False
             self._entries.discard(entry)
             if self.idle:
@@ -142,9 +146,30 @@ class OperationPoller:
                     self._runner.cancel()
                 await asyncio.wait({self._runner})
 
-    def _alarm(self, entry: _Entry, delay: float) -> asyncio.TimerHandle:
+    def _end_later(self, entry: _Entry, delay: float) -> None:
         """End a wait at its deadline, whatever is under way: a worker looks once more."""
-        return asyncio.get_running_loop().call_later(delay, entry.news.put_nowait, End("timeout"))
+        if len(self._deadlines) > 2 * len(self._entries) + 100:  # waits that ended long before their deadlines
+            self._deadlines = [each for each in self._deadlines if each[2].listening]
+            heapq.heapify(self._deadlines)
+        due = asyncio.get_running_loop().time() + delay
+        heapq.heappush(self._deadlines, (due, next(self._number), entry))
+        if self._deadlines[0][2] is entry:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        """Wake up for the first deadline: a timer for each would cost the event loop more than the waits do."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        while self._deadlines and not self._deadlines[0][2].listening:
+            heapq.heappop(self._deadlines)
+        due = self._deadlines[0][0] if self._deadlines else None
+        self._alarm = None if due is None else asyncio.get_running_loop().call_at(due, self._end_those_due)
+
+    def _end_those_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            heapq.heappop(self._deadlines)[2].news.put_nowait(End("timeout"))
+        self._set_alarm()
 
     def _ask_later(self, entry: _Entry, delay: float) -> None:
         self._turns.put(entry, entry.lane, asyncio.get_running_loop().time() + delay)
@@ -170,6 +195,8 @@ class OperationPoller:
             log.exception("The poller stops. Its waits begin anew.")
         finally:
             self.closing = True
+            if self._alarm is not None:
+                self._alarm.cancel()
             for entry in self._entries:
                 entry.news.put_nowait(PollerStopped("The poller of this triggerer stopped before the wait ended."))
             for task in self._asking:
