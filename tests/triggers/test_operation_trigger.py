@@ -9,12 +9,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_provider.yandex_ai_studio.durability import kill
 from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
 from airflow_provider.yandex_ai_studio.triggers import operation as operation_trigger
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
 from airflow_provider.yandex_ai_studio.waiting import decision, schedule
@@ -195,6 +198,21 @@ async def test_a_connection_that_stays_wrong_resumes_on_the_worker_which_says_wh
     monkeypatch.setenv("AIRFLOW_CONN_YANDEX_AI_STUDIO_DEFAULT", '{"conn_type": "yandex_ai_studio"}')
     (event,) = await events_of(trigger("d7q1"))
     assert said(event) == ("d7q1", "refused")
+
+
+@pytest.mark.parametrize("operation_id", [None, 123, "", "None", "..", ["d7q1"], "d7q1\n", "no such thing"])
+async def test_what_is_no_id_resumes_at_once_on_the_worker_which_does_not_retry(
+    hook: YandexAIStudioHook, ti: TaskInstance, capsys: pytest.CaptureFixture[str], operation_id: Any
+) -> None:
+    """A template that is rendered in the triggerer may give anything."""
+    async with asyncio.timeout(5):
+        (event,) = await events_of(trigger(operation_id))
+    assert said(event) == (operation_id, "refused")
+    assert "is not an operation id" in capsys.readouterr().out
+    with DAG("dag"):
+        sensor = YandexAIStudioOperationSensor(task_id="wait", operation_id="{{ params.id }}", start_from_trigger=True)
+    with pytest.raises(ConfigurationError, match="Give `operation_id` the id of an operation"):
+        sensor.execute_complete({"ti": ti}, json.loads(json.dumps(event.payload)))  # type: ignore[typeddict-item]
 
 
 async def test_neither_kwargs_nor_logs_hold_a_secret_or_a_text(

@@ -271,6 +271,25 @@ async def test_a_poller_that_broke_tells_its_waits_and_takes_no_more(
     assert (await end_of(connector, ids[0])).outcome == "ended"
 
 
+async def test_a_question_that_breaks_in_an_unforeseen_way_ends_its_wait_and_no_other(
+    hook: YandexAIStudioHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector, settle = Connector(settings(emulator)), poller.OperationPoller._settle
+    broken, sound = submit(hook, 2)
+    emulator.advance(3600)
+
+    def breaking(self: poller.OperationPoller, entry: Any, seen: Any) -> float | None:
+        if entry.wait.operation_id == broken:
+            raise ZeroDivisionError
+        return settle(self, entry, seen)
+
+    monkeypatch.setattr(poller.OperationPoller, "_settle", breaking)
+    async with asyncio.timeout(5), waiting(connector, [broken, sound]) as tasks:
+        with pytest.raises(ZeroDivisionError):
+            await tasks[0]
+        assert (await tasks[1]).outcome == "ended"
+
+
 async def test_a_wait_that_begins_just_when_the_poller_breaks_gets_a_new_one(
     hook: YandexAIStudioHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,8 +27,8 @@ class Endpoints:
 
 
 def is_id(value: Any) -> bool:
-    """Tell whether a value can be asked for as the id of an operation."""
-    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,200}", value) is not None
+    """Tell whether a value can be asked for as the id of an operation: not what a template makes of a lacking XCom."""
+    return isinstance(value, str) and value != "None" and re.fullmatch(r"[A-Za-z0-9_-]{1,200}", value) is not None
 
 
 def path_segment(operation_id: str) -> str:

@@ -47,12 +47,12 @@ class Wakeup:
     @classmethod
     def of(cls, event: Any) -> Wakeup:
         """
-        Read the event of the trigger.
+        Read the event of the trigger. Whether its id is one is for who asks with it: a template may have made it.
 
         :raises TriggerEventError: It is not one of this package's trigger.
         """
         match event:
-            case {"operation_id": str(operation_id), "outcome": outcome} if outcome in get_args(Outcome):
+            case {"operation_id": operation_id, "outcome": outcome} if outcome in get_args(Outcome):
                 wait = Wait(
                     operation_id,
                     event.get("submitted_at") or 0.0,

@@ -13,7 +13,8 @@ from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, A
 
 from airflow_provider.yandex_ai_studio.answers.delivery import deliver
 from airflow_provider.yandex_ai_studio.answers.outcome import OBSERVER, answer_of, expired, final
-from airflow_provider.yandex_ai_studio.api.checks import choice, is_absent, wrong
+from airflow_provider.yandex_ai_studio.api.checks import choice, wrong
+from airflow_provider.yandex_ai_studio.api.endpoints import is_id
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
 from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
@@ -249,9 +250,9 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
 def _check(operation_id: Any) -> str:
     """Refuse what is no id."""
-    if not isinstance(operation_id, str) or is_absent(operation_id):
+    if not is_id(operation_id):
         raise wrong(
-            f"Give `operation_id` the id of an operation: it is {operation_id!r}. "
+            f"Give `operation_id` the id of an operation: it is {repr(operation_id)[:80]}. "
             "Did the task that submits it return one?"
         )
-    return operation_id
+    return str(operation_id)

@@ -111,6 +111,8 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
             time.time() - wait.submitted_at,
             time.time() - started,
         )
+        if end.outcome == "refused":
+            self.log.warning("%s", end.error)
         answer = end.operation.generation if end.operation else None
         ti = self.task_instance  # dag.test() has none: there, every task resumes
         if self.end_from_trigger and ti is not None and answer is not None and answer.status == "final":

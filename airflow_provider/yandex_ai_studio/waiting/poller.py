@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider.yandex_ai_studio.api import operations
 from airflow_provider.yandex_ai_studio.api.call import no_answer
+from airflow_provider.yandex_ai_studio.api.endpoints import path_segment
 from airflow_provider.yandex_ai_studio.api.models import Operation
 from airflow_provider.yandex_ai_studio.client import sending
 from airflow_provider.yandex_ai_studio.client.triggerer import CONNECTIONS, AsyncClient
@@ -119,7 +120,13 @@ class OperationPoller:
 
         :return: What happens meanwhile; the last item is the :class:`~...waiting.End`.
         :raises PollerStopped: Something that nobody foresaw put an end to the poller.
+        :raises Exception: Or to a question of this wait.
         """
+        try:
+            path_segment(wait.operation_id)
+        except ConfigurationError as error:
+            yield End("refused", error=error)
+            return
         now = time.time()
         entry = _Entry(wait, now, now + schedule.FIRST_REPORT)
         self._entries.add(entry)
@@ -243,12 +250,18 @@ class OperationPoller:
     async def _ask(self, client: AsyncClient, budget: schedule.RateBudget, entry: _Entry) -> None:
         lane = entry.lane
         try:
-            seen = await self._question(client, entry)
-        finally:
-            budget.answered(asyncio.get_running_loop().time())
-            self._turns.give_back(lane)
-            self._link.give_back(client)
-            self._wake.set()
+            try:
+                seen = await self._question(client, entry)
+            finally:
+                budget.answered(asyncio.get_running_loop().time())
+                self._turns.give_back(lane)
+                self._link.give_back(client)
+                self._wake.set()
+            self._follow_up(budget, entry, seen)
+        except Exception as error:  # a wait that nobody asks about any more would be silent until its deadline
+            entry.news.put_nowait(error)
+
+    def _follow_up(self, budget: schedule.RateBudget, entry: _Entry, seen: Seen) -> None:
         if isinstance(seen, RateLimited):
             now = asyncio.get_running_loop().time()
             budget.slow_down(now)
