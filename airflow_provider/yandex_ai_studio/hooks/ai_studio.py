@@ -102,6 +102,16 @@ class YandexAIStudioHook(BaseHook):
 
         return Client(self.settings, sleep=self.sleep)
 
+    def twin(self) -> YandexAIStudioHook:
+        """
+        Return a hook on the same connection, with a client of its own.
+
+        For a signal handler: it interrupts this hook's client in the middle of a call, which no lock or socket bears.
+        """
+        twin = YandexAIStudioHook(self.conn_id, clock=self.clock, sleep=self.sleep)
+        twin.settings = self.settings
+        return twin
+
     async def get_async_conn(self) -> AsyncClient:
         """Look the connection up without blocking the event loop, and return a new client. Close it after use."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson

@@ -36,7 +36,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     OperationExpired,
     OperationFailed,
     OperationTimeout,
-    RequestError,
+    YandexAIStudioError,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant
@@ -280,9 +280,9 @@ class OperationOperator(BaseOperator):
             self.log.info("Operation %s goes on: %s", operation_id, claim.value)
             return
         try:
-            self.hook.cancel_operation(operation_id, self.api)
+            self.hook.twin().cancel_operation(operation_id, self.api)
             self.log.info("%s: asked the service to cancel operation %s", claim.value, operation_id)
-        except RequestError as error:
+        except YandexAIStudioError as error:
             self.log.warning("%s. %s It may run to its end, and be billed.", claim.value, error)
 
     def _take_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
