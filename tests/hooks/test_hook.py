@@ -175,6 +175,42 @@ def test_a_wait_goes_on_with_a_rotated_key(
     assert end.outcome == "ended"
 
 
+WRONG_KEY = json.dumps({"id": "a", "service_account_id": "b", "private_key": "-----BEGIN x"})
+WRONG: dict[str, dict[str, Any]] = {
+    "no credential": {"extra": {"folder_id": FOLDER}},
+    "nothing to trust": {"password": "AQVNnext", "extra": {"folder_id": FOLDER, "ca_bundle": "/nowhere.pem"}},
+    "a key that can't be read": {"extra": {"folder_id": FOLDER, "service_account_json": WRONG_KEY}},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(("mended", "outcome"), [(True, "ended"), (False, "refused")])
+def test_a_wait_has_patience_with_a_connection_that_is_wrong_for_a_while(
+    hook: YandexAIStudioHook,
+    emulator: Emulator,
+    clock: SteppedTime,
+    connect: Callable[..., None],
+    wrong: dict[str, Any],
+    mended: bool,
+    outcome: str,
+) -> None:
+    operation = hook.submit_completion(hook.completion_request(prompt=TEXT))
+    emulator.revoke_api_key(API_KEY)
+    emulator.add_api_key("AQVNnext")
+    connect(host=emulator.url, **wrong)
+    started, slept = clock.now, clock.sleep
+
+    def sleep(seconds: float) -> None:
+        slept(seconds)
+        if mended and clock.now - started > 200:
+            connect(host=emulator.url, password="AQVNnext", extra={"folder_id": FOLDER})
+
+    hook.sleep = sleep
+    end = hook.wait_for_operation(Wait(operation.id, submitted_at=started))
+    assert end.outcome == outcome
+    assert clock.now - started > 300
+
+
 def test_a_service_account_key_is_exchanged_once_and_again_before_the_token_expires(
     emulator: Emulator, connect: Callable[..., None], clock: SteppedTime
 ) -> None:

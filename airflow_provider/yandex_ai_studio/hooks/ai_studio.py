@@ -94,13 +94,16 @@ class YandexAIStudioHook(BaseHook):
 
     @cached_property
     def _client(self) -> Client:
-        if self.settings.transport == "grpc":
+        return self._client_of(self.settings)
+
+    def _client_of(self, settings: Settings) -> Client:
+        if settings.transport == "grpc":
             from airflow_provider.yandex_ai_studio.client.grpc import GrpcClient
 
-            return GrpcClient(self.settings, sleep=self.sleep)
+            return GrpcClient(settings, sleep=self.sleep)
         from airflow_provider.yandex_ai_studio.client.worker import Client
 
-        return Client(self.settings, sleep=self.sleep)
+        return Client(settings, sleep=self.sleep)
 
     def twin(self) -> YandexAIStudioHook:
         """
@@ -240,38 +243,41 @@ class YandexAIStudioHook(BaseHook):
         """
         Wait for an operation on this worker, until it ends or its deadline passes.
 
-        A service that is out of order does not end the wait.
+        A service that is out of order does not end the wait, nor does a connection that is wrong for a while.
         """
         self.sleep(schedule.first_delay(self.clock() - wait.submitted_at))
         while True:
-            seen: Operation | RequestError
+            seen: Operation | RequestError | ConfigurationError
             try:
                 seen = self.get_operation(wait.operation_id, wait.api, repeat=False)
-            except RequestError as error:
+            except (RequestError, ConfigurationError) as error:
                 seen = error
             decision = decide(wait, seen, now=self.clock(), random=random.random())
             if isinstance(decision, End):
                 return decision
-            if isinstance(seen, RequestError):
+            if not isinstance(seen, Operation):
                 self.log.warning("%s Asking again in %.0f s.", seen, decision.delay)
             self.pause(decision.delay, after=seen)
             wait = decision.wait
 
-    def pause(self, seconds: float, *, after: Operation | RequestError | ConnectionNotFound) -> None:
-        """Wait before a question is repeated. After a refused credential, look the connection up anew: keys rotate."""
-        if isinstance(after, AuthenticationError):
+    def pause(
+        self, seconds: float, *, after: Operation | RequestError | ConfigurationError | ConnectionNotFound
+    ) -> None:
+        """Wait before a question is repeated. After a credential that does not do, look the connection up anew."""
+        if isinstance(after, AuthenticationError | ConfigurationError):
             self._renew_connection()
         self.sleep(seconds)
 
     def _renew_connection(self) -> None:
         try:
             settings = self._looked_up()
-        except Exception as error:  # a secrets backend that hiccups ends no wait: the next refusal looks again
+            client = self._client_of(settings)
+        except Exception as error:  # what can't be had, or is wrong, for a moment ends no wait: there is another look
             self.log.warning("The connection can't be looked up anew for now: %s", error)
             return
-        self.get_conn().close()
-        del self._client
-        self.settings = settings
+        if old := vars(self).get("_client"):
+            old.close()
+        self.settings, self._client = settings, client
 
     def count_tokens(self, request: CompletionRequest) -> int:
         """Count the input tokens of a request as its model sees them. Free of charge."""
