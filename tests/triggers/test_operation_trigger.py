@@ -13,9 +13,11 @@ from airflow.sdk import DAG
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
+from airflow_provider.yandex_ai_studio.client import retry
 from airflow_provider.yandex_ai_studio.durability import kill
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+from airflow_provider.yandex_ai_studio.hooks import ai_studio
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
 from airflow_provider.yandex_ai_studio.triggers import operation as operation_trigger
@@ -256,6 +258,82 @@ async def test_a_kill_cancels_only_what_nobody_will_come_for(
     airflow_says(monkeypatch, state, discards, killed.operation_id if found == "its own" else found)
     await killed.on_kill()
     assert emulator.stats()["operations"]["cancelled"] == cancelled
+
+
+@pytest.mark.parametrize(
+    ("route", "fault"),
+    [
+        ("connection", {}),
+        ("operations.get", {"kind": "drop"}),
+        ("operations.cancel", {"kind": "drop"}),
+        *(("operations.get", {"kind": "status", "status": status}) for status in (400, 401, 403, 404, 429, 503)),
+        *(("operations.cancel", {"kind": "status", "status": status}) for status in (400, 401, 404, 429, 503)),
+    ],
+)
+async def test_a_kill_cancels_though_one_look_or_request_or_look_up_fails(
+    hook: YandexAIStudioHook,
+    emulator: Emulator,
+    ti: TaskInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    route: str,
+    fault: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.01)
+    airflow_says(monkeypatch, "failed", False, None)
+    killed = trigger(operation(hook), cancel_on_kill=True)
+    killed.task_instance = ti  # type: ignore[assignment]
+    look_up, failures = YandexAIStudioHook.get_async_conn, [] if fault else [OSError("the backend hiccups")]
+
+    async def hiccup(self: YandexAIStudioHook) -> Any:
+        if failures:
+            raise failures.pop()
+        return await look_up(self)
+
+    monkeypatch.setattr(YandexAIStudioHook, "get_async_conn", hiccup)
+    if fault:
+        emulator.fault(route, **fault)
+    await killed.on_kill()
+    assert emulator.stats()["operations"]["cancelled"] == 1
+
+
+@pytest.mark.parametrize("failing", [OSError("the backend is gone"), ConfigurationError("no folder"), ValueError()])
+async def test_a_kill_that_can_t_cancel_says_which_operation_goes_on(
+    hook: YandexAIStudioHook,
+    ti: TaskInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failing: Exception,
+) -> None:
+    async def look_up(self: YandexAIStudioHook) -> Any:
+        raise failing
+
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.01)
+    airflow_says(monkeypatch, "failed", False, None)
+    killed = trigger(operation(hook), cancel_on_kill=True)
+    killed.task_instance = ti  # type: ignore[assignment]
+    monkeypatch.setattr(YandexAIStudioHook, "get_async_conn", look_up)
+    await killed.on_kill()
+    said = capsys.readouterr().out
+    assert f"Operation {killed.operation_id} is not cancelled ({str(failing) or 'ValueError'})" in said
+    assert "It may run to its end, and be billed" in said
+
+
+async def test_a_service_that_hangs_holds_a_kill_within_the_time_that_airflow_gives_it(
+    hook: YandexAIStudioHook,
+    emulator: Emulator,
+    ti: TaskInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(ai_studio, "CANCEL_PATIENCE", 1.0)
+    airflow_says(monkeypatch, "failed", False, None)
+    killed = trigger(operation(hook), cancel_on_kill=True)
+    killed.task_instance = ti  # type: ignore[assignment]
+    emulator.fault("operations.cancel", "delay", seconds=60, times=None)
+    async with asyncio.timeout(4):
+        await killed.on_kill()
+    assert "is not cancelled (TimeoutError)" in capsys.readouterr().out
 
 
 async def test_a_cleared_task_that_begins_late_still_decides(

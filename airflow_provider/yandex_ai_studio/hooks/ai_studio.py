@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,9 +16,11 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider.yandex_ai_studio.api import completion, operations, responses
+from airflow_provider.yandex_ai_studio.api.call import Call
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
 from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
+from airflow_provider.yandex_ai_studio.client import retry
 from airflow_provider.yandex_ai_studio.client.settings import Settings, fields_of_yandexcloud
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
 
     from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
     from airflow_provider.yandex_ai_studio.client.worker import Client
+
+CANCEL_PATIENCE = 30.0
+"""Seconds for a cancellation from an event loop: as long as Airflow gives the ``on_kill`` of a trigger."""
 
 
 class YandexAIStudioHook(BaseHook):
@@ -223,21 +230,47 @@ class YandexAIStudioHook(BaseHook):
 
     async def cancel_if_running(self, operation_id: str, of: Api = "completion") -> bool:
         """
-        Ask the service to cancel an operation, from an event loop, unless it is done already.
+        Ask the service to cancel an operation, from an event loop, unless it is seen to be done already.
+
+        What fails for now is repeated within :data:`CANCEL_PATIENCE`, with the connection looked up anew. A look at the
+        operation that fails keeps nobody from the cancellation.
 
         :return: Whether it was asked.
-        :raises RequestError: It refused.
+        :raises Exception: What came of the last attempt.
         """
-        async with await self.get_async_conn() as client:
-            if (await client.send(operations.read(client.settings.endpoints, of, operation_id))).done:
-                return False
-            *others, last = operations.cancel(client.settings.endpoints, of, operation_id)
-            for call in others:
-                with suppress(BadRequest, NotFound):
-                    await client.send(call)
+        loop, asked = asyncio.get_running_loop(), False
+        until = loop.time() + CANCEL_PATIENCE
+        for attempt in itertools.count(1):
+            try:
+                async with (
+                    asyncio.timeout_at(min(until, loop.time() + CANCEL_PATIENCE / 2)),
+                    await self.get_async_conn() as client,
+                ):
+                    if await self._is_seen_done(client, operations.read(client.settings.endpoints, of, operation_id)):
+                        return asked
+                    asked = True
+                    *others, last = operations.cancel(client.settings.endpoints, of, operation_id)
+                    for call in others:
+                        with suppress(BadRequest, NotFound):
+                            await client.send(call)
+                            return True
+                    await client.send(last)
                     return True
-            await client.send(last)
-            return True
+            except Exception as error:
+                delay = retry.delay_before(attempt + 1, random=random.random())
+                if not _may_pass(error) or attempt >= retry.ATTEMPTS or loop.time() + delay >= until:
+                    raise
+                self.log.info("%s Asking again in %.0f s.", str(error) or type(error).__name__, delay)
+            await asyncio.sleep(delay)
+        raise AssertionError
+
+    async def _is_seen_done(self, client: AsyncClient, call: Call[Operation]) -> bool:
+        try:
+            async with asyncio.timeout(schedule.FIRST_PATIENCE):
+                return (await client.send(call)).done
+        except Exception as error:
+            self.log.info("Whether the operation is done can't be seen: %s", str(error) or type(error).__name__)
+            return False
 
     def wait_for_operation(self, wait: Wait) -> End:
         """
@@ -299,6 +332,13 @@ class YandexAIStudioHook(BaseHook):
         except YandexAIStudioError as error:
             return False, str(error)
         return True, f"The service answers, and the model {request.model_uri} is open to this account ({count} tokens)."
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell whether another attempt with the connection looked up anew may go well: keys rotate, backends hiccup."""
+    if isinstance(error, RequestError):
+        return isinstance(error, AuthenticationError) or retry.may_repeat(error, billed=False)
+    return not isinstance(error, ConfigurationError)
 
 
 def _settings(connection: Connection, extra: Mapping[str, Any]) -> Settings:

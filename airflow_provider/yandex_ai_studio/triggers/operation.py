@@ -21,7 +21,6 @@ from airflow_provider.yandex_ai_studio.durability.kill import (
     settle,
 )
 from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN, Wakeup
-from airflow_provider.yandex_ai_studio.exceptions import RequestError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Outcome, Wait
 
@@ -148,8 +147,13 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
                 self.log.info("%s: asked the service to cancel operation %s", claim.value, self.operation_id)
             else:
                 self.log.info("%s: operation %s has ended, nothing to cancel", claim.value, self.operation_id)
-        except RequestError as error:
-            self.log.warning("%s. %s It may run to its end, and be billed.", claim.value, error)
+        except Exception as error:
+            self.log.warning(
+                "%s. Operation %s is not cancelled (%s). It may run to its end, and be billed.",
+                claim.value,
+                self.operation_id,
+                str(error) or type(error).__name__,
+            )
 
     async def _hold_back(self, started: float) -> None:
         """Give the scheduler time to see that the worker is gone: else it may fail a task that resumes at once."""
