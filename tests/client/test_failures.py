@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import struct
@@ -121,6 +122,11 @@ def proxy_that_hangs(scene: Scene) -> str:
     return f"https://{scene.behind('http://' + scene.raw(lambda _: time.sleep(6)))}"
 
 
+def proxy_that_drips(scene: Scene) -> str:
+    scene.hurry()
+    return f"https://{scene.behind('http://' + scene.raw(DRIPS['headers']))}"
+
+
 def unknown_name(_: Scene) -> str:
     return "https://nosuch.invalid"
 
@@ -161,6 +167,7 @@ BEFORE = [
     (proxy_that_refuses, "the proxy refused the connection .HTTP 403.", "HTTPS_PROXY"),
     (proxy_that_wants_a_login, "the proxy refused the connection .HTTP 407.", "HTTPS_PROXY"),
     (proxy_that_hangs, "the proxy can't be reached", "HTTPS_PROXY"),
+    (proxy_that_drips, "the proxy can't be reached", "HTTPS_PROXY"),
     (unknown_name, "the name of the host is not known .DNS.", "DNS"),
     (nobody_there, "connection refused", "Check that the service runs there"),
     (nobody_answers, *UNREACHED),
@@ -214,21 +221,64 @@ def test_what_fails_after_a_byte_was_sent_may_have_been_taken(
     assert caught.value.arrived
 
 
-def drip(connection: socket.socket) -> None:
-    connection.recv(65536)
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
-    for _ in range(40):
-        connection.sendall(b" ")
-        time.sleep(0.1)
+def drips(begin: bytes, drop: bytes = b"a") -> Callable[[socket.socket], None]:
+    def drip(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(begin)
+        for _ in range(40):
+            connection.sendall(drop)
+            time.sleep(0.1)
+
+    return drip
 
 
+DRIPS = {
+    "status": drips(b"HTTP/1.1 200 "),
+    "headers": drips(b"HTTP/1.1 200 OK\r\nX-A: "),
+    "interim answers": drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "body": drips(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
+    "length of a chunk": drips(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;"),
+}
+
+
+@pytest.mark.parametrize("dripping", DRIPS.values(), ids=DRIPS)
 @pytest.mark.parametrize("road", ["worker", "triggerer"])
-def test_an_answer_that_comes_drop_by_drop_ends_in_time(road: str, scene: Scene) -> None:
+def test_an_answer_that_comes_drop_by_drop_ends_in_time(
+    road: str, dripping: Callable[[socket.socket], None], scene: Scene
+) -> None:
     started = time.monotonic()
     with pytest.raises(ServiceUnavailable, match="did not answer in time") as caught:
-        submit(road, f"http://{scene.raw(drip)}", timeout=1.0)
+        submit(road, f"http://{scene.raw(dripping)}", timeout=1.0)
     assert caught.value.arrived
     assert time.monotonic() - started < 3
+
+
+def test_a_stream_that_opens_drop_by_drop_ends_in_time(scene: Scene) -> None:
+    at = Endpoints.at(f"http://{scene.raw(DRIPS['headers'])}")
+    started = time.monotonic()
+    client = Client(Settings(ApiKey(SECRET), at, timeout=1.0))
+    with client, pytest.raises(ServiceUnavailable, match="did not answer in time") as caught:
+        list(client.stream(completion.stream_completion(at, REQUEST)))
+    assert caught.value.arrived
+    assert time.monotonic() - started < 3
+
+
+def test_a_stream_that_has_opened_has_its_timeout_for_each_line(scene: Scene) -> None:
+    alternative = {"message": {"role": "assistant", "text": "Quack"}, "status": "ALTERNATIVE_STATUS_PARTIAL"}
+    line = json.dumps({"result": {"alternatives": [alternative]}}).encode() + b"\n"
+
+    def slow(connection: socket.socket) -> None:
+        connection.recv(65536)
+        for part in (b"HTTP/1.1 200 OK\r\n", b"Connection: close\r\n\r\n"):
+            time.sleep(0.45)
+            connection.sendall(part)
+        for _ in range(3):
+            time.sleep(0.9)
+            connection.sendall(line)
+
+    at = Endpoints.at(f"http://{scene.raw(slow)}")
+    with Client(Settings(ApiKey(SECRET), at, timeout=1.2)) as client:
+        assert len(list(client.stream(completion.stream_completion(at, REQUEST)))) == 3
 
 
 @pytest.mark.parametrize(

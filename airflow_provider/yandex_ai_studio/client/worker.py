@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import logging
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,6 +30,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_opening: ContextVar[bool] = ContextVar("_opening", default=False)
+"""Whether the answer to the request at hand is a stream: in time is then its opening, else all of it."""
 
 
 class Client:
@@ -107,10 +113,10 @@ class Client:
     def _open(self, call: Call[Any]) -> requests.Response:
         """Open a stream, with a new token if the one at hand is refused."""
         authorization = self._authorization()
-        response = self._request(call, authorization)
+        response = self._request(call, authorization, opening=True)
         if response.status_code == 401 and self._tokens.refused(authorization):
             response.close()
-            response = self._request(call, self._authorization())
+            response = self._request(call, self._authorization(), opening=True)
         if response.status_code != 200:
             with response:
                 sending.read(call, self._answer(call, response), self._tokens)
@@ -122,12 +128,9 @@ class Client:
 
     def _answer(self, call: Call[Any], response: requests.Response) -> Answer:
         body = Body(response.headers.get("content-encoding"))
-        ends = time.monotonic() + (self._settings.timeout or call.timeout)
         with self._failures_of(call, reading=True):
             for chunk in _chunks(response):
                 body.add(chunk)
-                if time.monotonic() > ends:
-                    raise TimeoutError
         return Answer(response.status_code, body.whole(), response.headers)
 
     def _authorization(self) -> str:
@@ -138,7 +141,8 @@ class Client:
                 self._tokens.accept(token, time.time())
             return self._tokens.header()
 
-    def _request(self, call: Call[Any], authorization: str | None) -> requests.Response:
+    def _request(self, call: Call[Any], authorization: str | None, *, opening: bool = False) -> requests.Response:
+        _opening.set(opening)
         request = sending.http_request(call, authorization, self._settings)
         proxy = self._network.proxy(request.url)
         with self._failures_of(call):
@@ -164,6 +168,52 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
         yield chunk
 
 
+class _AnswerInTime(http.client.HTTPResponse):
+    """An answer that has the timeout of its socket as a whole: bytes that drip renew nothing."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._in_time = _InTime(self.fp.detach(), sock)
+        self.fp = io.BufferedReader(self._in_time)
+
+    def begin(self) -> None:
+        super().begin()
+        if _opening.get() and self.status == 200:
+            self._in_time.ends = None
+
+
+class _InTime(io.RawIOBase):
+    """
+    Reads from a socket, until the seconds of its timeout have passed.
+
+    :param raw: What reads from it.
+    """
+
+    def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
+        self._raw, self._sock = raw, sock
+        self._timeout: float | None = sock.gettimeout()
+        self.ends = None if self._timeout is None else time.monotonic() + self._timeout
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.ends is None:
+            return self._raw.readinto(buffer)
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        try:
+            return self._raw.readinto(buffer)
+        finally:
+            self._sock.settimeout(self._timeout)  # the connection goes on to another request
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
 class _Connections(requests.adapters.HTTPAdapter):
     """Makes connections that tell when the first byte of a request goes out."""
 
@@ -175,6 +225,8 @@ class _Connections(requests.adapters.HTTPAdapter):
 
 
 class _HttpConnection(urllib3.connection.HTTPConnection):
+    response_class = _AnswerInTime
+
     def endheaders(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is None:
             self.connect()
@@ -183,6 +235,8 @@ class _HttpConnection(urllib3.connection.HTTPConnection):
 
 
 class _HttpsConnection(urllib3.connection.HTTPSConnection):
+    response_class = _AnswerInTime
+
     def endheaders(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is None:
             self.connect()
