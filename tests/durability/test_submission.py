@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from airflow_provider.yandex_ai_studio.api.completion import count_tokens, submit_completion
 from airflow_provider.yandex_ai_studio.durability.journal import KEY, Journal
 from airflow_provider.yandex_ai_studio.durability.policy import Policy
 from airflow_provider.yandex_ai_studio.durability.submission import Submission
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RequestError, SubmissionUnknown
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from support import Store
+from support import SteppedTime, Store
 
 
 class Told:
@@ -26,22 +30,70 @@ class Told:
     warning = info
 
 
-def test_an_id_is_written_down_before_a_log_line_names_it(hook: YandexAIStudioHook, store: Store) -> None:
-    """Who is killed between the two may have written what no log says, but never said what is not written down."""
-    log = Told(store)
+def submission(hook: YandexAIStudioHook, store: Store, log: Any, **policy: Any) -> Submission:
     request = hook.completion_request(prompt="Tell me of ducks.")
-    submitted = Submission(
+    return Submission(
         submit_completion(hook.settings.endpoints, request),
         question=count_tokens(hook.settings.endpoints, request),
         api="completion",
         hook=hook,
         journal=Journal(store),
         before=lambda: None,
-        policy=Policy.of(timeout=60),
+        policy=Policy.of(timeout=60, **policy),
         model=request.model_uri,
         own_model=False,
         max_tries=0,
-        log=log,  # type: ignore[arg-type] # the two methods that are used
-    ).run()
+        log=log,
+    )
+
+
+def test_an_id_is_written_down_before_a_log_line_names_it(hook: YandexAIStudioHook, store: Store) -> None:
+    """Who is killed between the two may have written what no log says, but never said what is not written down."""
+    log = Told(store)
+    submitted = submission(hook, store, log).run()
     written = {line: id_ for line, id_ in log.lines if submitted.operation_id in line}
     assert set(written.values()) == {submitted.operation_id}
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [({"kind": "status", "status": 400}, BadRequest), ({"kind": "drop"}, SubmissionUnknown)],
+    ids=["refused", "unknown"],
+)
+def test_an_attempt_that_comes_late_forgets_no_more_than_its_own_intent(
+    hook: YandexAIStudioHook,
+    store: Store,
+    emulator: Emulator,
+    clock: SteppedTime,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: dict[str, Any],
+    error: type[Exception],
+) -> None:
+    """An attempt was frozen while the service refused it, and another one has submitted meanwhile."""
+    client = hook.get_conn()
+    send = client.send
+    others: list[str] = []
+
+    def frozen(call: Any, **how: Any) -> Any:
+        try:
+            return send(call, **how)
+        except RequestError:
+            monkeypatch.undo()
+            clock.sleep(1)
+            others.append(submission(hook, store, Told(store)).run().operation_id)
+            raise
+
+    monkeypatch.setattr(client, "send", frozen)
+    emulator.fault("completionAsync", **fault)
+    with pytest.raises(error):
+        submission(hook, store, Told(store), on_unknown_submission="fail").run()
+    assert [store.values[KEY]["operation_id"]] == others
+
+
+def test_an_attempt_forgets_the_intent_that_came_to_nothing(
+    hook: YandexAIStudioHook, store: Store, emulator: Emulator
+) -> None:
+    emulator.fault("completionAsync", "status", status=400)
+    with pytest.raises(BadRequest):
+        submission(hook, store, Told(store)).run()
+    assert not store.values

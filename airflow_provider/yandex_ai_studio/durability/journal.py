@@ -192,9 +192,13 @@ class Journal:
         """Forget an operation whose end was told to the user, but not one that a newer attempt has paid for since."""
         record = self.read()
         if record is not None and record.operation_id == operation_id:
-            self.forget()
+            self._forget()
 
-    def forget(self) -> None:
-        """Forget the last submission, whatever it is: it surely came to nothing, or was told to the user."""
+    def withdraw(self, record: Record) -> None:
+        """Forget this very record, but not what another attempt of the task has written over it."""
+        if self.read() == record:
+            self._forget()
+
+    def _forget(self) -> None:
         if self._store:
             self._store.delete(KEY)

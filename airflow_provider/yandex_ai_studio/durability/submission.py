@@ -132,7 +132,9 @@ class Submission:
         pauses = iter(PAUSES)
         if record is not None and step is Step.SETTLE_UNKNOWN:
             pauses = iter((0.0, *PAUSES))
-            self._settle_unknown(f"an earlier attempt began it at {_utc(record.submitted_at)} and was cut off", pauses)
+            self._settle_unknown(
+                record, f"an earlier attempt began it at {_utc(record.submitted_at)} and was cut off", pauses
+            )
         return self._submit(pauses)
 
     def _look(self, record: Record, cleared: bool) -> tuple[Fate, Operation | None]:
@@ -191,15 +193,15 @@ class Submission:
             try:
                 operation = client.send(self._call)
             except ConfigurationError:
-                self._strike_out()
+                self._strike_out(intent)
                 raise
             except RequestError as error:
                 if not error.arrived:
-                    self._strike_out()
+                    self._strike_out(intent)
                     raise
                 if number == SUBMISSIONS:
                     raise
-                self._settle_unknown(str(error), pauses)
+                self._settle_unknown(intent, str(error), pauses)
                 continue
             # In this order: what a log names must be found by the next attempt.
             self._write_down(replace(intent, operation_id=operation.id))
@@ -219,14 +221,14 @@ class Submission:
                 error,
             )
 
-    def _strike_out(self) -> None:
+    def _strike_out(self, intent: Record) -> None:
         """Nothing was submitted. If that can't be written down, the next attempt suspects more than was."""
         try:
-            self._journal.forget()
+            self._journal.withdraw(intent)
         except Exception as error:
             self._log.warning("The intent to submit could not be struck out (%s); nothing was submitted.", error)
 
-    def _settle_unknown(self, cause: str, pauses: Iterator[float]) -> None:
+    def _settle_unknown(self, intent: Record, cause: str, pauses: Iterator[float]) -> None:
         """
         Decide about a submission that nobody knows of; return where it is to be submitted anew.
 
@@ -238,7 +240,7 @@ class Submission:
             "that nobody knows: up to one generation may have been billed without a use"
         )
         if self._policy.on_unknown_submission == "fail":
-            self._journal.forget()
+            self._journal.withdraw(intent)
             raise SubmissionUnknown(
                 "Clear the task to submit again: on_unknown_submission='fail' leaves that to you.\n"
                 f"{story}. It was not submitted again."
