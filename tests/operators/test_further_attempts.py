@@ -244,12 +244,14 @@ def test_an_answer_that_came_with_the_execution_timeout_is_taken(limited: Task, 
     assert "ducks" in told(limited, trigger)
 
 
+@pytest.mark.parametrize("status", [200, 429, 503])
 @pytest.mark.parametrize(("max_tries", "cancelled"), [(1, 0), (0, 1)])
 def test_the_last_attempt_that_is_out_of_time_while_deferred_cancels_as_on_a_worker(
     limited: Task,
     clock: SteppedTime,
     emulator: Emulator,
     monkeypatch: pytest.MonkeyPatch,
+    status: int,
     max_tries: int,
     cancelled: int,
 ) -> None:
@@ -260,10 +262,14 @@ def test_the_last_attempt_that_is_out_of_time_while_deferred_cancels_as_on_a_wor
     limited.context["ti"].max_tries = max_tries
     trigger = limited.defer()
     clock.sleep(601)
+    if status != 200:
+        emulator.fault("operations.get", "status", status=status, times=None)
     operator = limited.operator()
     event = {name: getattr(trigger, name) for name in ("operation_id", "submitted_at", "deadline", "api")}
-    try:
+    with pytest.raises(AirflowTaskTimeout) as caught:
         operator.execute_complete(limited.context, {**event, "outcome": "timeout"})
+    try:
+        raise caught.value
     except AirflowTaskTimeout:
         operator.on_kill()  # as Airflow does
     assert counts(emulator)[1] == cancelled

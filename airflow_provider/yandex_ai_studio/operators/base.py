@@ -36,6 +36,8 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     OperationExpired,
     OperationFailed,
     OperationTimeout,
+    RateLimited,
+    ServiceUnavailable,
     YandexAIStudioError,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
@@ -309,11 +311,11 @@ class OperationOperator(BaseOperator):
         except (OperationCancelled, OperationExpired, OperationFailed):
             self._strike_out(context, wait.operation_id)
             raise
-        except OperationTimeout as error:
+        except (OperationTimeout, RateLimited, ServiceUnavailable) as error:  # the last two: at the deadline
             limit = limit_of(self, context["ti"].start_date)
             if limit is not None and wait.deadline is not None and wait.deadline >= limit:
                 raise out_of_time(wait, error) from error
-            if self.on_timeout == "fail":
+            if isinstance(error, OperationTimeout) and self.on_timeout == "fail":
                 raise final(error) from error
             raise
 
