@@ -69,7 +69,8 @@ class OperationOperator(BaseOperator):
         task fails without a retry, until a person clears it. Whatever is chosen, an answer that is there is taken.
     :param on_clear: What a cleared task does with an operation that it has paid for: ``keep`` it, so that a clear takes
         its answer, or ``resubmit``: cancel it if it runs, and generate anew. Without a journal (Airflow 3.2), or where
-        Airflow 3.4 has discarded it with the clear, a task always submits anew.
+        Airflow 3.4 has discarded it with the clear, a task always submits anew. A clear while a worker runs the task
+        looks like a retry to it, and keeps the operation all the same.
     :param end_from_trigger: Finish the task in the triggerer, without another start of a worker. None: wherever
         Airflow loses nothing by it (no outlets, listeners, callbacks on success, ``post_execute``, custom XCom
         backend, result of a DAG); the log says what stands against it. True loses these, and in any case the metrics

@@ -66,7 +66,8 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
     :param api: What submitted it: ``completion`` (text generation in asynchronous mode) or ``responses`` (the Responses
         API in background mode).
     :param deferrable: Wait in the triggerer. If False, the sensor pokes from a worker, in the ``mode`` and at the
-        ``poke_interval`` of any other sensor.
+        ``poke_interval`` of any other sensor. In ``mode="reschedule"`` no poke knows of those before it, so that an
+        id that the service does not know, or a key that it refuses, is told no sooner than at ``timeout``.
     :param end_from_trigger: Finish the task in the triggerer, without another start of a worker. None: wherever
         Airflow loses nothing by it; see
         :class:`~airflow_provider.yandex_ai_studio.operators.completion.YandexAIStudioCompletionOperator`.
