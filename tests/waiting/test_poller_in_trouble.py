@@ -226,6 +226,59 @@ async def test_a_stray_401_while_no_look_up_works_takes_nobody_the_client_at_han
     assert (news[AuthenticationError], news[End]) == (1, 5)
 
 
+async def test_a_slow_look_up_after_a_stray_401_holds_nobody_up(hook: YandexAIStudioHook, emulator: Emulator) -> None:
+    connector, ids, before = Connector(settings(emulator)), submit(hook, 8), asyncio.all_tasks()
+
+    async def connect() -> AsyncClient:
+        client = await connector()
+        if connector.look_ups > 1:
+            await asyncio.sleep(60)
+        return client
+
+    async def wait_for(operation_id: str) -> list[Any]:
+        return [item async for item in poller.watch(CONN_ID, Wait(operation_id, time.time() - 5), connect)]
+
+    tasks = [asyncio.create_task(wait_for(operation_id)) for operation_id in ids]
+    await until(lambda: reads(emulator) >= 8)
+    emulator.fault("operations.get", "status", status=401, times=1)
+    await until(lambda: connector.look_ups == 2)
+    emulator.advance(3600)
+    async with asyncio.timeout(5):
+        assert {news[-1].outcome for news in await asyncio.gather(*tasks)} == {"ended"}
+    assert connector.look_ups == 2
+    assert connector.clients[0].closed
+    assert asyncio.all_tasks() == before  # the look-up has ended with the last wait
+    await connector.clients[1].close()
+
+
+async def test_the_client_of_a_slow_look_up_takes_the_place_of_the_one_that_is_refused(
+    hook: YandexAIStudioHook, emulator: Emulator
+) -> None:
+    connector, ids = Connector(settings(emulator)), submit(hook, 3)
+    news = Counter[type]()
+
+    async def connect() -> AsyncClient:
+        client = await connector()
+        await asyncio.sleep(1.0 if connector.look_ups > 1 else 0.0)
+        return client
+
+    async def wait_for(operation_id: str) -> None:
+        async for item in poller.watch(CONN_ID, Wait(operation_id, time.time() - 5), connect):
+            news[type(item)] += 1
+            assert not isinstance(item, End) or item.outcome == "ended"
+
+    tasks = [asyncio.create_task(wait_for(operation_id)) for operation_id in ids]
+    await until(lambda: reads(emulator) >= 3)
+    connector.settings = settings(emulator, "AQVNnext")
+    rotate(emulator, API_KEY, "AQVNnext")
+    emulator.advance(3600)
+    async with asyncio.timeout(10):
+        await asyncio.gather(*tasks)
+    assert news[End] == 3
+    assert len(connector.clients) == 2
+    assert all(client.closed for client in connector.clients)
+
+
 async def test_a_look_up_that_never_comes_back_makes_no_end_late(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

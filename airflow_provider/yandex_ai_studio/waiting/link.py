@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 LOOK_UP_PATIENCE = 30.0
 """Seconds that a look-up of the Airflow connection may take."""
 
+PROMPT = 0.2
+"""Seconds that all wait for a look-up, though there is a client: most take less. Then the questions go on with it."""
+
 Connect = Callable[[], Awaitable[AsyncClient]]
 
 
@@ -34,6 +37,7 @@ class Link:
         self._connect = connect
         self._client: AsyncClient | None = None
         self._doubted = False
+        self._look_up: asyncio.Task[AsyncClient] | None = None
         self._look_ups = LookUps()
         self._lent: Counter[AsyncClient] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
@@ -47,25 +51,39 @@ class Link:
         """
         Return the client to ask with: a new one where there is none, or where the one at hand is in doubt.
 
+        Only where there is none that can be asked with, a slow look-up is waited for: else it goes on behind the
+        questions, and the new client is there for those after it.
+
         :raises ConfigurationError: There is none, and the connection is wrong.
         :raises ServiceUnavailable: There is none, and the connection can't be looked up for now.
         """
         now = asyncio.get_running_loop().time()
-        if self._client is None or (self._doubted and self._look_ups.due <= now):
+        usable = self._client is not None and not self._client.closed
+        if self._look_up is None and (self._client is None or (self._doubted and self._look_ups.due <= now)):
             self._look_ups.looked_up(now)
+            self._look_up = asyncio.create_task(self._looked_up())
+            await asyncio.wait({self._look_up}, timeout=PROMPT)
+        if self._look_up is not None and not usable:
+            await asyncio.wait({self._look_up})
+        if self._look_up is not None and self._look_up.done():
+            look_up, self._look_up = self._look_up, None
             try:
-                async with asyncio.timeout(LOOK_UP_PATIENCE):
-                    client = await self._connect()
+                client = look_up.result()
             except Exception as error:
                 self._look_ups.trouble(now)
                 if self._client is None:
                     raise _as_ours(error) from error
                 log.warning("%s", _as_ours(error))
-                return self._client
-            old, self._client, self._doubted = self._client, client, False
-            if old is not None:
-                self._close_unless_lent(old)
+            else:
+                old, self._client, self._doubted = self._client, client, False
+                if old is not None:
+                    self._close_unless_lent(old)
+        assert self._client is not None
         return self._client
+
+    async def _looked_up(self) -> AsyncClient:
+        async with asyncio.timeout(LOOK_UP_PATIENCE):
+            return await self._connect()
 
     def lend(self, client: AsyncClient) -> None:
         """Note that somebody asks with a client. It is not closed before it was given back."""
@@ -87,7 +105,12 @@ class Link:
         self._look_ups.trouble(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
-        """Close what is open."""
+        """Close what is open, and stop what is under way."""
+        if self._look_up is not None:
+            self._look_up.cancel()
+            (found,) = await asyncio.gather(self._look_up, return_exceptions=True)
+            if isinstance(found, AsyncClient):
+                self._close(found)
         clients, self._client = {self._client, *self._lent}, None
         for client in clients:
             if client is not None:
