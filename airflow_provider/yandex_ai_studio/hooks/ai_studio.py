@@ -21,7 +21,6 @@ from airflow_provider.yandex_ai_studio.api.completion_request import CompletionR
 from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
 from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
 from airflow_provider.yandex_ai_studio.client import retry
-from airflow_provider.yandex_ai_studio.client.settings import Settings, fields_of_yandexcloud
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
@@ -38,6 +37,7 @@ from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait, decide
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+    from airflow_provider.yandex_ai_studio.client.settings import Settings
     from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
     from airflow_provider.yandex_ai_studio.client.worker import Client
 
@@ -342,6 +342,11 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _settings(connection: Connection, extra: Mapping[str, Any]) -> Settings:
+    from airflow_provider.yandex_ai_studio.client.settings import (
+        Settings,
+        fields_of_yandexcloud,
+    )  # a DAG file needs none
+
     conn_type = (connection.conn_type or YandexAIStudioHook.conn_type).replace("-", "_")
     host, password = connection.host or "", connection.password
     if conn_type == "yandexcloud":
