@@ -65,7 +65,7 @@ def test_an_operation_that_runs_is_waited_for_until_its_deadline_whatever_woke_t
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-@pytest.mark.parametrize("outcome", ["ended", "timeout"])
+@pytest.mark.parametrize("outcome", ["ended", "timeout", "broken"])
 def test_one_refusal_costs_nobody_an_answer(look: Look, clock: SteppedTime, status: int, outcome: Outcome) -> None:
     clock.sleep(4000)
     look.refuse(status, 1)

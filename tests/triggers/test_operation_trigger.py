@@ -15,6 +15,7 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_provider.yandex_ai_studio.client import retry
 from airflow_provider.yandex_ai_studio.durability import kill
+from airflow_provider.yandex_ai_studio.durability.resume import Wakeup
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.hooks import ai_studio
@@ -22,7 +23,7 @@ from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
 from airflow_provider.yandex_ai_studio.triggers import operation as operation_trigger
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
-from airflow_provider.yandex_ai_studio.waiting import decision, schedule
+from airflow_provider.yandex_ai_studio.waiting import decision, poller, schedule
 from support import API_KEY, TaskInstance
 
 PROMPT = "Secret plans of the ducks."
@@ -215,6 +216,16 @@ async def test_what_is_no_id_resumes_at_once_on_the_worker_which_does_not_retry(
         sensor = YandexAIStudioOperationSensor(task_id="wait", operation_id="{{ params.id }}", start_from_trigger=True)
     with pytest.raises(ConfigurationError, match="Give `operation_id` the id of an operation"):
         sensor.execute_complete({"ti": ti}, json.loads(json.dumps(event.payload)))  # type: ignore[typeddict-item]
+
+
+async def test_a_wait_that_breaks_is_not_told_as_a_refusal_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any) -> Any:
+        raise poller.PollerStopped
+
+    monkeypatch.setattr(poller, "watch", stopped)
+    (event,) = await events_of(trigger("d7q1"))
+    assert said(event) == ("d7q1", "broken")
+    assert Wakeup.of(event.payload).outcome == "broken"
 
 
 async def test_neither_kwargs_nor_logs_hold_a_secret_or_a_text(

@@ -101,7 +101,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         except Exception as error:
             self.log.warning("Operation %s can't be asked about: %s", self.operation_id, error)
             await self._hold_back(started)
-            yield _event(wait, "refused")
+            yield _event(wait, "broken")  # that is no evidence of a refusal
             return
         self.log.info(
             "Operation %s: %s after %.1f s, %.1f s of them here",

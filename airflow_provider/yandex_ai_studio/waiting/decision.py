@@ -24,7 +24,7 @@ REFUSALS = 5
 REFUSAL_SECONDS = 300.0
 """So many refusals of one kind in a row, over so many seconds, end a wait: fewer may be a gateway's, or a late key."""
 
-Outcome = Literal["ended", "timeout", "expired", "refused"]
+Outcome = Literal["ended", "timeout", "expired", "refused", "broken"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class End:
 
     :param outcome: ``ended``: the operation has an answer or an error. ``timeout``: the deadline passed.
         ``expired``: the service does not know the operation (any more). ``refused``: the service does not
-        answer this account about it, or the connection is wrong.
+        answer this account about it, or the connection is wrong. ``broken``: the wait ended before anybody knew;
+        the trigger says so, no decision does.
     :param operation: What was last seen of it, for ``ended``.
     :param error: What came instead, where something did.
     """
