@@ -18,7 +18,7 @@ from airflow.sdk import CronDataIntervalTimetable, dag, task
 
 from airflow_provider.yandex_ai_studio.operators.bulk import YandexAIStudioBulkCompletionOperator
 
-FOLDER = os.environ.get("BULK_FOLDER", "/tmp/bulk_summaries")  # noqa: S108 - in production: s3://... or gs://...
+FOLDER = os.environ.get("BULK_FOLDER", str(Path.cwd() / "bulk_summaries"))  # in production: s3://... or gs://...
 ROWS = int(os.environ.get("BULK_ROWS", "100"))
 
 

@@ -23,6 +23,11 @@ FOLDER = "b1gunittests"
 CONN_ID = "yandex_ai_studio_default"
 
 
+def submissions(emulator: Emulator) -> int:
+    """Return how many generations the emulator was asked for."""
+    return int(emulator.stats()["submissions"])
+
+
 class TaskInstance:
     """What a task sees of its own task instance, with its XComs kept as values."""
 

@@ -26,8 +26,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
-from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
-from support import API_KEY, SteppedTime, Store, TaskInstance
+from support import API_KEY, SteppedTime, Store, TaskInstance, submissions
 
 PROMPT = "Tell me of ducks. «Утки» 🦆 swim."
 
@@ -45,19 +44,6 @@ def attempt(hook: YandexAIStudioHook, context: Context) -> Attempt:
     return execute
 
 
-@pytest.fixture
-def deferred(attempt: Attempt) -> Callable[..., YandexAIStudioOperationTrigger]:
-    """Run an attempt that defers, and return its trigger."""
-
-    def execute(**parameters: Any) -> YandexAIStudioOperationTrigger:
-        with pytest.raises(TaskDeferred) as caught:
-            attempt(**parameters)
-        assert isinstance(caught.value.trigger, YandexAIStudioOperationTrigger)
-        return caught.value.trigger
-
-    return execute
-
-
 def task(hook: YandexAIStudioHook, **parameters: Any) -> YandexAIStudioCompletionOperator:
     with DAG("dag"):
         operator = YandexAIStudioCompletionOperator(task_id="generate", **{"prompt": PROMPT, **parameters})
@@ -67,10 +53,6 @@ def task(hook: YandexAIStudioHook, **parameters: Any) -> YandexAIStudioCompletio
 
 def resume(hook: YandexAIStudioHook, context: Context, operation_id: str, outcome: str = "ended") -> str:
     return task(hook).execute_complete(context, {"operation_id": operation_id, "outcome": outcome})
-
-
-def submissions(emulator: Emulator) -> int:
-    return int(emulator.stats()["submissions"])
 
 
 def test_blocking_and_resumed_give_the_same_text_and_xcoms(

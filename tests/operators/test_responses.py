@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import requests
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_provider.yandex_ai_studio.durability.journal import KEY
 from airflow_provider.yandex_ai_studio.emulator import Emulator
@@ -23,8 +22,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 from airflow_provider.yandex_ai_studio.operators.responses import YandexAIStudioResponseOperator
-from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
-from support import API_KEY, FOLDER, SteppedTime, Store, TaskInstance
+from support import API_KEY, FOLDER, SteppedTime, Store, TaskInstance, submissions
 
 PROMPT = "Tell me of ducks. «Утки» 🦆 swim."
 CUT, FILTERED = {"reason": "max_output_tokens"}, {"reason": "content_filter"}
@@ -39,19 +37,6 @@ def attempt(hook: YandexAIStudioHook, context: Context) -> Attempt:
 
     def execute(**parameters: Any) -> Any:
         return task(hook, **parameters).execute(context)
-
-    return execute
-
-
-@pytest.fixture
-def deferred(attempt: Attempt) -> Callable[..., YandexAIStudioOperationTrigger]:
-    """Run an attempt that defers, and return its trigger."""
-
-    def execute(**parameters: Any) -> YandexAIStudioOperationTrigger:
-        with pytest.raises(TaskDeferred) as caught:
-            attempt(**parameters)
-        assert isinstance(caught.value.trigger, YandexAIStudioOperationTrigger)
-        return caught.value.trigger
 
     return execute
 
@@ -75,10 +60,6 @@ def shown(status: str, **members: Any) -> dict[str, Any]:
 
 def said(text: str) -> dict[str, Any]:
     return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
-
-
-def submissions(emulator: Emulator) -> int:
-    return int(emulator.stats()["submissions"])
 
 
 def test_a_response_is_what_a_completion_is(

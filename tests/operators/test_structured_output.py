@@ -15,7 +15,7 @@ from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import InvalidOutput
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
-from support import SteppedTime, Store, TaskInstance
+from support import SteppedTime, Store, TaskInstance, submissions
 
 PROMPT = "Tell me of ducks. «Утки» 🦆 swim."
 SCHEMA = {
@@ -56,10 +56,6 @@ def answer(text: str) -> dict[str, Any]:
     """Return a finished operation whose model said this."""
     alternative = {"message": {"role": "assistant", "text": text}, "status": "ALTERNATIVE_STATUS_FINAL"}
     return {"id": "d7q1", "done": True, "response": {"alternatives": [alternative], "modelVersion": "1"}}
-
-
-def submissions(emulator: Emulator) -> int:
-    return int(emulator.stats()["submissions"])
 
 
 @pytest.mark.parametrize("asked", [SCHEMA, Note], ids=["a schema", "a pydantic model"])
