@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
 from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSensorTimeout,
@@ -35,22 +34,6 @@ from support import SteppedTime, TaskInstance
 Context = dict[str, Any]
 MakeSensor = Callable[..., YandexAIStudioOperationSensor]
 Way = Callable[..., Any]
-
-
-@pytest.fixture
-def operation_id(hook: YandexAIStudioHook) -> str:
-    return hook.submit_completion(hook.completion_request(prompt="Tell me of ducks.")).id
-
-
-@pytest.fixture
-def sensor(hook: YandexAIStudioHook, operation_id: str) -> MakeSensor:
-    def make(**parameters: Any) -> YandexAIStudioOperationSensor:
-        with DAG("dag"):
-            made = YandexAIStudioOperationSensor(task_id="wait", **{"operation_id": operation_id, **parameters})
-        made.hook = hook
-        return made
-
-    return make
 
 
 @pytest.fixture(params=["first look", "resume", "poke"])

@@ -12,7 +12,6 @@ from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, T
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, OperationExpired, OperationFailed
-from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
 from airflow_provider.yandex_ai_studio.sensors.start import template_for_the_triggerer
@@ -21,22 +20,6 @@ from support import ENDS_IN_TRIGGERER, SteppedTime, TaskInstance
 
 Context = dict[str, Any]
 MakeSensor = Callable[..., YandexAIStudioOperationSensor]
-
-
-@pytest.fixture
-def operation_id(hook: YandexAIStudioHook) -> str:
-    return hook.submit_completion(hook.completion_request(prompt="Tell me of ducks.")).id
-
-
-@pytest.fixture
-def sensor(hook: YandexAIStudioHook, operation_id: str) -> MakeSensor:
-    def make(**parameters: Any) -> YandexAIStudioOperationSensor:
-        with DAG("dag"):
-            made = YandexAIStudioOperationSensor(task_id="wait", **{"operation_id": operation_id, **parameters})
-        made.hook = hook
-        return made
-
-    return make
 
 
 def test_an_answer_that_is_there_is_taken_without_deferring(
