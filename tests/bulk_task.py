@@ -51,6 +51,7 @@ class BulkTask:
         self.parameters: dict[str, Any] = {"timeout": 7200, **parameters}
         self.deferrals: list[Any] = []
         self.event: dict[str, Any] = {"reason": "in a test"}
+        self.values: dict[str, Any] = {}
         self.emulator_seconds = 20.0
 
     def operator(self) -> YandexAIStudioBulkCompletionOperator:
@@ -66,7 +67,7 @@ class BulkTask:
     def _stretches(self, start: Any) -> Any:
         while True:
             operator = self.operator()
-            context: Any = {"ti": TaskInstance(), "task_state_store": self.store}
+            context: Any = {**self.values, "ti": TaskInstance(), "task_state_store": self.store}
             try:
                 with closing(operator.hook):
                     return start(operator, context)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider.yandex_ai_studio.bulk.output import Output
+from airflow_provider.yandex_ai_studio.bulk.folder import Folder
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from bulk_task import API_KEY, FOLDER, BulkTask, Killed, rows_of
 
@@ -83,10 +83,10 @@ def test_a_part_is_never_seen_half(
                 file.write(data[: len(data) // 2])
             raise Killed
 
-        output = Output(str(tmp_path / "out"), "jsonl")
+        folder = Folder(str(tmp_path / "out"), "jsonl")
         monkeypatch.setattr(Path, "write_bytes", half)
         with pytest.raises(Killed):
-            output.write_part(0, output.read_part(1))
+            folder.write_part(0, folder.read_part(1))
         assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("part-*")} == whole
 
 
@@ -95,14 +95,14 @@ def test_a_part_that_is_written_again_has_the_same_bytes(connect: Callable[..., 
         run = a_run(emulator, connect, tmp_path / "out")
         run.attempt()
         for form in ("jsonl", "parquet"):
-            output = Output(str(tmp_path / form), form)
-            output.path.mkdir()
-            rows = Output(str(tmp_path / "out"), "jsonl").read_part(0)
-            output.write_part(0, rows)
-            once = (tmp_path / form / output.part_name(0)).read_bytes()
-            assert output.read_part(0) == rows
-            output.write_part(0, output.read_part(0))
-            assert (tmp_path / form / output.part_name(0)).read_bytes() == once
+            folder = Folder(str(tmp_path / form), form)
+            folder.path.mkdir()
+            rows = Folder(str(tmp_path / "out"), "jsonl").read_part(0)
+            folder.write_part(0, rows)
+            once = (tmp_path / form / folder.part_name(0)).read_bytes()
+            assert folder.read_part(0) == rows
+            folder.write_part(0, folder.read_part(0))
+            assert (tmp_path / form / folder.part_name(0)).read_bytes() == once
 
 
 def test_a_part_that_is_gone_is_generated_anew(connect: Callable[..., None], tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
-from airflow_provider.yandex_ai_studio.bulk.hour import LONGEST_PAUSE, SHORTEST_PAUSE, Hour
+from airflow_provider.yandex_ai_studio.bulk.folder import json_lines_of, parquet_of, rows_of_parquet
+from airflow_provider.yandex_ai_studio.bulk.hourly_quota import LONGEST_PAUSE, SHORTEST_PAUSE, HourlyQuota
 from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Tally
 from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Price, price_of
-from airflow_provider.yandex_ai_studio.bulk.output import json_lines_of, parquet_of, rows_of_parquet
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan
 from airflow_provider.yandex_ai_studio.bulk.progress import Progress
 from airflow_provider.yandex_ai_studio.bulk.result import failed
@@ -121,10 +121,10 @@ def test_a_pace_is_of_this_attempt_s_own_work() -> None:
 @given(st.lists(st.floats(min_value=0, max_value=3600), max_size=20))
 def test_the_hour_is_tried_again_in_time(ages: list[float]) -> None:
     now = 1_000_000.0
-    hour = Hour()
+    hour = HourlyQuota()
     for age in ages:
         hour.submitted(now - age, 1)
-    opens = Hour(json.loads(json.dumps(hour.value(now)))).opens_at(now)
+    opens = HourlyQuota(json.loads(json.dumps(hour.value(now)))).opens_at(now)
     assert SHORTEST_PAUSE <= opens - now <= LONGEST_PAUSE
     if ages and max(ages) > 3540:
         assert opens - now <= 120

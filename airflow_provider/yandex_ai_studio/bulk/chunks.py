@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
+from airflow_provider.yandex_ai_studio.bulk.folder import Folder, counts_of
 from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger, Tally
 from airflow_provider.yandex_ai_studio.bulk.money import Price, plus
-from airflow_provider.yandex_ai_studio.bulk.output import Output, counts_of
 from airflow_provider.yandex_ai_studio.bulk.plan import Reader, Request, digest_of
 from airflow_provider.yandex_ai_studio.bulk.result import MISSING, STATUSES, Result
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
@@ -71,16 +71,16 @@ class Chunks:
     """
     The open chunks of a run, with what is written of them.
 
-    :param output: Where parts go; None where the rows are returned.
+    :param folder: Where parts go; None where the rows are returned.
     """
 
     def __init__(
-        self, head: Head, ledger: Ledger, reader: Reader, output: Output | None, price: Price | None, log: Logger
+        self, head: Head, ledger: Ledger, reader: Reader, folder: Folder | None, price: Price | None, log: Logger
     ) -> None:
         self.head = head
         self._ledger = ledger
         self._reader = reader
-        self._output = output
+        self._folder = folder
         self._price = price
         self._log = log
         self._requests: dict[int, list[Request]] = {}
@@ -170,11 +170,11 @@ class Chunks:
 
     def close(self, opened: OpenChunk) -> None:
         """Write the part of a chunk, and note that it is complete. Without an output, its answers stay in memory."""
-        if self._output is None:
+        if self._folder is None:
             return
         chunk = opened.chunk
         rows = self.rows(opened)
-        self._output.write_part(chunk.number, rows)
+        self._folder.write_part(chunk.number, rows)
         chunk.complete(counts_of(rows, STATUSES), _used(opened.answers.values()), opened.kept)
         self._ledger.write(chunk)
         self.head.done[chunk.number] = chunk.tally
@@ -187,9 +187,9 @@ class Chunks:
         chunk = opened.chunk
         first = chunk.number * self.head.chunk_size
         rows: dict[int, dict[str, Any]] = {}
-        if chunk.redo is not None and self._output is not None:
+        if chunk.redo is not None and self._folder is not None:
             again = {first + row for row in chunk.redo}
-            kept = self._output.read_part(chunk.number)
+            kept = self._folder.read_part(chunk.number)
             rows = {row["index"]: row for row in kept if row["index"] not in again}
         for row in chunk.asked:
             rows[first + row] = opened.result(row).row(first + row, self._custom_id(chunk, row), self._price)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
+from airflow_provider.yandex_ai_studio.bulk.folder import Folder, counts_of
 from airflow_provider.yandex_ai_studio.bulk.ledger import Head, Tally
 from airflow_provider.yandex_ai_studio.bulk.money import Price
-from airflow_provider.yandex_ai_studio.bulk.output import Output, counts_of
 from airflow_provider.yandex_ai_studio.bulk.result import STATUSES
 
 COUNTS = ("succeeded", "errored", "invalid_output", "expired", "cancelled", "missing")
@@ -17,7 +17,7 @@ COUNTS = ("succeeded", "errored", "invalid_output", "expired", "cancelled", "mis
 
 
 def write_end(
-    chunks: Chunks, output: Output, about: Mapping[str, Any], price: Price | None, now: float
+    chunks: Chunks, folder: Folder, about: Mapping[str, Any], price: Price | None, now: float
 ) -> dict[str, Any]:
     """
     Write what is still to be written, and then the manifest.
@@ -27,14 +27,14 @@ def write_end(
     """
     head = chunks.head
     close_all(chunks)
-    parts = [output.part_name(number) for number in range(head.chunks)]
+    parts = [folder.part_name(number) for number in range(head.chunks)]
     whole = chunks.tally()
-    for name, rows in _parts_of_twins(chunks, output):
-        output.write_part(name, rows)
-        parts.append(output.part_name(name))
+    for name, rows in _parts_of_twins(chunks, folder):
+        folder.write_part(name, rows)
+        parts.append(folder.part_name(name))
         whole = whole.plus(Tally(counts_of(rows, STATUSES)))
     manifest = manifest_of(head, whole, about, price, parts, now)
-    output.write_manifest(manifest)
+    folder.write_manifest(manifest)
     return manifest
 
 
@@ -91,14 +91,14 @@ def rows_in_order(chunks: Chunks) -> list[dict[str, Any]]:
     return [rows[index] for index in sorted(rows)]
 
 
-def _parts_of_twins(chunks: Chunks, output: Output) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def _parts_of_twins(chunks: Chunks, folder: Folder) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Give the rows that are the same as one of another chunk. No more than two parts are in memory at a time."""
     twins = chunks.far_twins()
     size = chunks.head.chunk_size
     waiting: list[dict[str, Any]] = []
     written = 0
     for number in sorted({same // size for same in twins}):
-        for row in output.read_part(number):
+        for row in folder.read_part(number):
             for index, custom_id in twins.get(row["index"], ()):
                 waiting.append(_twin(row, index, custom_id))
                 if len(waiting) == size:

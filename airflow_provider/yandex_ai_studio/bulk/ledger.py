@@ -230,7 +230,7 @@ class Head:
     :param places: Where each chunk is found in the inputs.
     :param opened: How many chunks were begun; they are begun in turn.
     :param done: The chunks whose part is complete, and what each came to.
-    :param hour: What was submitted lately, as :class:`~...hour.Hour` keeps it.
+    :param hour: What was submitted lately, as :class:`~...hourly_quota.HourlyQuota` keeps it.
     :param stalled_since: Since when the service takes nothing, in seconds since the epoch.
     """
 

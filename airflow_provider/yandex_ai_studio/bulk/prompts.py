@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, text, wrong
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 class Row(Mapping[str, Any]):
@@ -33,6 +36,22 @@ class Row(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._fields)
+
+
+def template(prompt: str, environment: jinja2.Environment, context: Mapping[str, Any]) -> Callable[[Any], str]:
+    """
+    Return what fills a prompt, given a row.
+
+    :param prompt: A template over ``row``, which sees the task's context too.
+    :raises ConfigurationError: It is no template.
+    """
+    from jinja2 import StrictUndefined, TemplateSyntaxError
+
+    try:
+        ready = environment.overlay(undefined=StrictUndefined).from_string(prompt)
+    except TemplateSyntaxError as error:
+        raise wrong(f"`prompt` is no template: {error.message}") from None
+    return lambda row: ready.render({**context, "row": row})
 
 
 def prompt_of(row: Any, index: int, render: Callable[[Any], str] | None) -> str:

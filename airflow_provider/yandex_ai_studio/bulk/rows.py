@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
-
-from airflow.sdk import ObjectStoragePath
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, wrong
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
 
 JSON_LINES = (".jsonl", ".ndjson")
 PARQUET = (".parquet",)
@@ -31,16 +33,26 @@ def source_of(inputs: Any) -> Source:
     :param inputs: A list of texts or mappings; or the path of a file, as a text or an ``ObjectStoragePath``.
     :raises ConfigurationError: It is neither, or no file of a kind that is known.
     """
+    from airflow.sdk import ObjectStoragePath  # a DAG file need not pay for it
+
     if isinstance(inputs, str | ObjectStoragePath):
-        path = ObjectStoragePath(inputs)
-        if path.suffix in JSON_LINES:
-            return JsonLines(path)
-        if path.suffix in PARQUET:
-            return Parquet(path)
-        raise wrong(f"`inputs` must be a file that ends in {', '.join((*JSON_LINES, *PARQUET))}, not {path.name!r}")
+        of_kind = JsonLines if suffix_of(str(inputs)) in JSON_LINES else Parquet
+        return of_kind(ObjectStoragePath(inputs))
     if isinstance(inputs, Mapping | bytes) or not isinstance(inputs, Sequence):
         raise wrong(f"`inputs` must be a list, or the path of a file; it is {shape(inputs)}")
     return InMemory(inputs)
+
+
+def suffix_of(path: str) -> str:
+    """
+    Return the end of a file's name, which says what is in it.
+
+    :raises ConfigurationError: It is none that is known.
+    """
+    file = PurePosixPath(path)
+    if file.suffix not in (*JSON_LINES, *PARQUET):
+        raise wrong(f"`inputs` must be a file that ends in {', '.join((*JSON_LINES, *PARQUET))}, not {file.name!r}")
+    return file.suffix
 
 
 class InMemory:

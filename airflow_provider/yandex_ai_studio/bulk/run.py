@@ -6,15 +6,15 @@ It ends when nothing is left to do on a worker for now. Nothing here waits for a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
+from airflow_provider.yandex_ai_studio.bulk.harvesting import Harvesting
 from airflow_provider.yandex_ai_studio.bulk.pool import Pool
 from airflow_provider.yandex_ai_studio.bulk.progress import Progress
-from airflow_provider.yandex_ai_studio.bulk.reading import Reading, Wakeup
 from airflow_provider.yandex_ai_studio.bulk.submitting import Limits, Submitting
+from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -34,14 +34,25 @@ class Pause:
     """
     Nothing is left to do on a worker for now.
 
+    :param began: When this attempt began, in seconds since the epoch, and how many rows were done then.
     :param waits: By chunk: the operations to wait for, and when each was submitted.
     :param wake_at: When to go on in any case, in seconds since the epoch; None where only the operations matter.
     :param why: What the log says.
     """
 
+    began: tuple[float, int]
     waits: dict[int, list[tuple[str, float]]]
     wake_at: float | None
     why: str
+
+    def ends_at(self, now: float, timeout: float) -> float:
+        """
+        Return when there is surely nothing to wait for any more.
+
+        :param timeout: Seconds that an operation may take.
+        """
+        last = max((at + timeout for waits in self.waits.values() for _, at in waits), default=now)
+        return last if self.wake_at is None else max(last, self.wake_at)
 
 
 class Run:
@@ -49,7 +60,7 @@ class Run:
     Works on the chunks of a run.
 
     :param base: What all requests have in common; its last message gives way to the prompt of each.
-    :param began: When this attempt began, and how many rows were done then.
+    :param began: As in :class:`Pause`.
     :param wakeup: What the trigger has found out, if there was one.
     """
 
@@ -62,7 +73,6 @@ class Run:
         limits: Limits,
         began: tuple[float, int],
         wakeup: Wakeup,
-        sleep: Callable[[float], None],
         log: Logger,
     ) -> None:
         hook.get_conn()  # made once, before threads share it
@@ -70,12 +80,12 @@ class Run:
         self._clock = hook.clock
         self._price = limits.bounds.price
         self._began = began
-        self._sleep = sleep
+        self._sleep = hook.sleep
         self._log = log
         self._told_at = float("-inf")
         self._pool = Pool()
         self._submitting = Submitting(chunks, hook=hook, base=base, limits=limits, pool=self._pool, log=log)
-        self._reading = Reading(
+        self._harvesting = Harvesting(
             chunks,
             hook=hook,
             form=base.output,
@@ -101,7 +111,7 @@ class Run:
         try:
             while True:
                 self._tell()
-                next_in = [self._submitting.next(self._clock()), self._reading.next(self._clock())]
+                next_in = [self._submitting.next(self._clock()), self._harvesting.next(self._clock())]
                 for opened in [each for each in self._chunks.open.values() if each.complete]:
                     self._chunks.close(opened)
                 if delays := [delay for delay in next_in if delay is not None]:
@@ -122,10 +132,10 @@ class Run:
                 waits[number] = [opened.chunk.ids[row] for row in unread[: WATCHED - watched]]
                 watched += len(waits[number])
         if self._submitting.pause:
-            return Pause(waits, *self._submitting.pause)
+            return Pause(self._began, waits, *self._submitting.pause)
         if not self._chunks.running:
             return None
-        return Pause(waits, None, f"{self._chunks.running} operations are under way")
+        return Pause(self._began, waits, None, f"{self._chunks.running} operations are under way")
 
     def _tell(self, *, force: bool = False) -> None:
         now = self._clock()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.models import Message, Operation, Usage
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks, OpenChunk
-from airflow_provider.yandex_ai_studio.bulk.hour import NAME, PATIENCE, Hour
+from airflow_provider.yandex_ai_studio.bulk.hourly_quota import NAME, PATIENCE, HourlyQuota
 from airflow_provider.yandex_ai_studio.bulk.money import Bounds, plus
 from airflow_provider.yandex_ai_studio.bulk.pool import Pool
 from airflow_provider.yandex_ai_studio.bulk.result import failed
@@ -79,7 +79,7 @@ class Submitting:
         self._pool = pool
         self._log = log
         self._pace = RateBudget(hook.settings.submits_per_second, PROBE_SECONDS)
-        self._hour = Hour(self._head.hour)
+        self._hour = HourlyQuota(self._head.hour)
         self._admitted_at = hook.clock()
         self._troubles = 0
         self._refused_alike = 0

@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider.yandex_ai_studio.api import completion
-from airflow_provider.yandex_ai_studio.api.checks import choice, count, positive, wrong
-from airflow_provider.yandex_ai_studio.bulk import finish
-from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
-from airflow_provider.yandex_ai_studio.bulk.estimate import estimate
-from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger
-from airflow_provider.yandex_ai_studio.bulk.money import Bounds, price_of
-from airflow_provider.yandex_ai_studio.bulk.output import Output, OutputFormat
-from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, look_through
-from airflow_provider.yandex_ai_studio.bulk.reading import Wakeup
-from airflow_provider.yandex_ai_studio.bulk.rows import source_of
-from airflow_provider.yandex_ai_studio.bulk.run import Pause, Run
-from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
-from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
+from airflow_provider.yandex_ai_studio.api.checks import choice, count, positive, text, wrong
+from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+from airflow_provider.yandex_ai_studio.api.output import JsonSchema, templatable
+from airflow_provider.yandex_ai_studio.bulk.rows import suffix_of
 from airflow_provider.yandex_ai_studio.durability.policy import seconds_of
-from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN
-from airflow_provider.yandex_ai_studio.exceptions import BudgetExceeded, RowsFailed
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant
 
+# What only a worker needs is imported there: it would double what this operator costs a DAG file.
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context, ObjectStoragePath
 
-    from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
-    from airflow_provider.yandex_ai_studio.api.output import JsonSchema
+    from airflow_provider.yandex_ai_studio.bulk.attempt import Attempt
+    from airflow_provider.yandex_ai_studio.bulk.folder import OutputFormat
+    from airflow_provider.yandex_ai_studio.bulk.ledger import Ledger
+    from airflow_provider.yandex_ai_studio.bulk.run import Pause
 
-MOST_RETURNED = 1000
-"""Rows that a task returns at most: what it returns is a row of Airflow's database."""
-
-CHUNK_SIZE = 250
+REQUEST_FIELDS = (
+    "instructions",
+    "model",
+    "temperature",
+    "max_tokens",
+    "reasoning",
+    "json_object",
+    "json_schema",
+)
+"""The parameters that go into each request as they are."""
 
 
 class YandexAIStudioBulkCompletionOperator(BaseOperator):
@@ -86,12 +84,14 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         "model",
         "temperature",
         "max_tokens",
+        "reasoning",
+        "json_schema",
         "output_path",
         "max_total_tokens",
         "max_cost",
         "conn_id",
     )
-    template_fields_renderers = {"instructions": "md"}
+    template_fields_renderers = {"instructions": "md", "json_schema": "json"}
     ui_color = "#f3e9ff"
 
     def __init__(
@@ -116,7 +116,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         max_total_tokens: int | str | None = None,
         max_cost: float | str | None = None,
         estimate: bool = False,
-        chunk_size: int = CHUNK_SIZE,
+        chunk_size: int = 250,
         timeout: float | timedelta = timedelta(hours=24),
         conn_id: str = YandexAIStudioHook.default_conn_name,
         **kwargs: Any,
@@ -130,7 +130,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         self.max_tokens = max_tokens
         self.reasoning = reasoning
         self.json_object = json_object
-        self.json_schema = json_schema
+        self.json_schema = templatable(json_schema)
         self.output_path = output_path
         self.output_format = output_format
         self.id_field = id_field
@@ -144,6 +144,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         self.chunk_size = chunk_size
         self.timeout = timeout
         self.conn_id = conn_id
+        self.check_constants()
 
     @cached_property
     def hook(self) -> YandexAIStudioHook:
@@ -162,140 +163,114 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
             return content
         return super().render_template(content, context, jinja_env, seen_oids)
 
+    def check_constants(self) -> None:
+        """
+        Refuse what is wrong in the DAG file already. Templates and XComs are checked when the task runs.
+
+        :raises ConfigurationError: It names the parameter that is wrong.
+        """
+        choice(str(self.on_row_error), "on_row_error", ("fail", "keep"))
+        choice(str(self.output_format), "output_format", ("jsonl", "parquet"))
+        for name, value in (("row_retries", self.row_retries), ("max_failed_rows", self.max_failed_rows)):
+            optional = name == "max_failed_rows" and value is None
+            if not optional and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                raise wrong(f"`{name}` must be a whole number of at least 0, not {value!r}")
+        if self.chunk_size is None or count(self.chunk_size, "chunk_size") is None:
+            raise wrong("`chunk_size` must be a whole number of at least 1, not None")
+        seconds_of(self.timeout)
+        if isinstance(self.inputs, str) and is_constant(self.inputs):
+            suffix_of(self.inputs)
+        if self.prompt is not None and is_constant(text(self.prompt, "`prompt`")) and self.deduplicate:
+            raise wrong(
+                "Name a field of the row in `prompt`, e.g. {{ row.text }}, or set deduplicate=False: as it is, all "
+                "rows are the same request"
+            )
+        if is_constant(self.max_total_tokens):
+            count(self.max_total_tokens, "max_total_tokens")
+        if self.max_cost is not None and is_constant(self.max_cost):
+            positive(self.max_cost, "max_cost")
+        CompletionRequest.of(**constants_of(self._parts()))
+
     def execute(self, context: Context) -> Any:
         """Look at all rows; then submit, read and write until nothing is left to do on a worker."""
-        base, limits = self._base(), self._limits()
-        ledger = self._ledger(context)
-        reader = self._reader(context)
-        parameters = fingerprint_of(completion.submit_completion(self.hook.settings.endpoints, base).body)
-        plan = look_through(
-            reader,
-            parameters=f"{parameters} {self.id_field}",
-            chunk_size=self._chunk_size(ledger),
-            deduplicate=self.deduplicate,
-        )
-        if not self.output_path and plan.rows > MOST_RETURNED:
-            raise wrong(f"Give `output_path`: there are {plan.rows} rows, and a task returns {MOST_RETURNED} at most")
-        self.log.info("%s rows with %s characters, to %s", plan.rows, plan.characters, base.model_uri)
+        attempt = self._attempt(context)
         if self.estimate:
-            return estimate(self.hook, base, reader, plan, self._chunk_size(ledger), limits.bounds.price)
-        head = self._head(ledger, plan)
-        if (output := self._output(head)) is not None:
-            output.claim(plan.fingerprint, plan.rows)
-            self._find_again(head, ledger, output)
-            output.drop_manifest()
-        chunks = self._chunks(head, ledger, reader, output, limits)
-        for opened in chunks.open.values():
-            opened.chunk.start_over()
-        return self._go(chunks, base, limits, output, (self.hook.clock(), chunks.done_rows), Wakeup())
+            return attempt.estimate()
+        return self._end_or_defer(attempt, attempt.begin())
 
     def execute_complete(self, context: Context, event: dict[str, Any], began: Sequence[float]) -> Any:
         """Go on, once the trigger has said that there is something to do."""
-        base, limits = self._base(), self._limits()
-        ledger = self._ledger(context)
-        head = ledger.head()
-        if head is None:
-            return self.execute(context)  # somebody has deleted the state of the task meanwhile
-        output = self._output(head)
-        chunks = self._chunks(head, ledger, self._reader(context), output, limits)
-        return self._go(chunks, base, limits, output, (began[0], int(began[1])), Wakeup.of(event))
+        from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 
-    def _go(
-        self,
-        chunks: Chunks,
-        base: CompletionRequest,
-        limits: Limits,
-        output: Output | None,
-        began: tuple[float, int],
-        wakeup: Wakeup,
-    ) -> Any:
-        run = Run(
-            chunks,
-            hook=self.hook,
-            base=base,
-            limits=limits,
-            began=began,
-            wakeup=wakeup,
-            sleep=self.hook.sleep,
-            log=self.log,
-        )
-        pause = run.go()
-        chunks.write_head()
-        if pause:
-            self._defer(pause, limits, began)
-        if output is None:
-            self._judge(run.stopped, chunks.failed_rows, chunks)
-            return [row["output"] for row in finish.rows_in_order(chunks)]
-        manifest = finish.write_end(chunks, output, self._about(base), limits.bounds.price, self.hook.clock())
-        counts = manifest["counts"]
-        self._judge(run.stopped, manifest["request_count"] - counts["succeeded"] - counts["missing"], chunks)
-        return manifest
+        attempt = self._attempt(context)
+        return self._end_or_defer(attempt, attempt.go_on(began, Wakeup.of(event)))
 
-    def _judge(self, stopped: str | None, failed: int, chunks: Chunks) -> None:
-        kept = "What was generated is kept: another attempt asks only for what is missing."
-        if stopped and "max_failed_rows" not in stopped:
-            raise BudgetExceeded(
-                f"Raise {stopped.removeprefix('the bound of ')}, and clear the task: the next row could go beyond it. "
-                f"{chunks.tally().spent.total_tokens} tokens were spent. {kept}"
-            )
-        if stopped or (failed and self.on_row_error == "fail"):
-            chunks.strike_out_failed()
-            where = f"see their `error` in {self.output_path}" if self.output_path else "the log says why"
-            raise RowsFailed(
-                f"{failed} of {chunks.head.rows} rows failed: {where}. "
-                f"{'No more were submitted, because of `max_failed_rows`. ' if stopped else ''}{kept}"
-            )
+    def _end_or_defer(self, attempt: Attempt, outcome: Any) -> Any:
+        from airflow_provider.yandex_ai_studio.bulk.run import Pause
 
-    def _defer(self, pause: Pause, limits: Limits, began: tuple[float, int]) -> NoReturn:
+        if isinstance(outcome, Pause):
+            self._defer(outcome, attempt.limits.timeout)
+        return outcome
+
+    def _defer(self, pause: Pause, timeout: float) -> NoReturn:
+        from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN
         from airflow_provider.yandex_ai_studio.triggers.bulk import YandexAIStudioBulkTrigger
 
         now = self.hook.clock()
-        last = max((at + limits.timeout for waits in pause.waits.values() for _, at in waits), default=now)
-        ends_at = last if pause.wake_at is None else max(last, pause.wake_at)
         self.log.info("%s: waiting without a worker", pause.why)
         self.defer(
             trigger=YandexAIStudioBulkTrigger(
                 chunks={str(number): waits for number, waits in pause.waits.items()},
                 conn_id=self.conn_id,
                 wake_at=pause.wake_at,
-                timeout=limits.timeout,
+                timeout=timeout,
             ),
             method_name="execute_complete",
-            kwargs={"began": list(began)},
-            timeout=timedelta(seconds=max(0.0, ends_at - now)) + DEFERRAL_MARGIN,
+            kwargs={"began": list(pause.began)},
+            timeout=timedelta(seconds=max(0.0, pause.ends_at(now, timeout) - now)) + DEFERRAL_MARGIN,
         )
 
     # -- what the parameters come to
 
-    def _base(self) -> CompletionRequest:
-        return self.hook.completion_request(
-            model=self.model,
-            prompt="a row",
-            instructions=self.instructions,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-            reasoning=self.reasoning,
-            json_object=self.json_object,
-            json_schema=self.json_schema,
-        )
+    def _parts(self) -> dict[str, Any]:
+        """Return the parameters that go into each request as they are."""
+        return {name: getattr(self, name) for name in REQUEST_FIELDS}
 
-    def _limits(self) -> Limits:
-        base = self._base()
-        choice(self.on_row_error, "on_row_error", ("fail", "keep"))
-        choice(self.output_format, "output_format", ("jsonl", "parquet"))
-        for name, value in (("row_retries", self.row_retries), ("max_failed_rows", self.max_failed_rows)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-                raise wrong(f"`{name}` must be a whole number of at least 0, not {value!r}")
-        price = price_of(self.hook.settings.prices, base.model_uri)
+    def _attempt(self, context: Context) -> Attempt:
+        from airflow_provider.yandex_ai_studio.bulk.attempt import Attempt
+        from airflow_provider.yandex_ai_studio.bulk.money import Bounds, price_of
+        from airflow_provider.yandex_ai_studio.bulk.plan import Reader
+        from airflow_provider.yandex_ai_studio.bulk.prompts import template
+        from airflow_provider.yandex_ai_studio.bulk.rows import source_of
+        from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
+
+        base = self.hook.completion_request(prompt="a row", **self._parts())
         bounds = Bounds.of(
             count(self.max_total_tokens, "max_total_tokens"),
             None if self.max_cost is None else positive(self.max_cost, "max_cost"),
-            price,
+            price_of(self.hook.settings.prices, base.model_uri),
             base.max_tokens,
         )
-        return Limits(self.row_retries, seconds_of(self.timeout), self.max_failed_rows, bounds)
+        environment = self.get_template_env(self.get_dag() if self.has_dag() else None)  # type: ignore[no-untyped-call]
+        render = None if self.prompt is None else template(self.prompt, environment, context)
+        return Attempt(
+            hook=self.hook,
+            conn_id=self.conn_id,
+            base=base,
+            limits=Limits(self.row_retries, seconds_of(self.timeout), self.max_failed_rows, bounds),
+            ledger=self._ledger(context),
+            reader=Reader(source_of(self.inputs), render, self.id_field),
+            output_path=str(self.output_path) if self.output_path else None,
+            output_format=self.output_format,
+            chunk_size=self.chunk_size,
+            deduplicate=self.deduplicate,
+            keep_failed=self.on_row_error == "keep",
+            log=self.log,
+        )
 
     def _ledger(self, context: Context) -> Ledger:
+        from airflow_provider.yandex_ai_studio.bulk.ledger import Ledger
+
         store = context.get("task_state_store")
         if store is None:
             raise wrong(
@@ -303,82 +278,3 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
                 "was paid for. Map YandexAIStudioCompletionOperator over the rows instead"
             )
         return Ledger(store)
-
-    def _reader(self, context: Context) -> Reader:
-        render = None if self.prompt is None else self._renderer(self.prompt, context)
-        return Reader(source_of(self.inputs), render, self.id_field)
-
-    def _renderer(self, prompt: str, context: Context) -> Callable[[Any], str]:
-        from jinja2 import StrictUndefined, TemplateSyntaxError
-
-        environment = self.get_template_env(self.get_dag() if self.has_dag() else None)  # type: ignore[no-untyped-call]
-        try:
-            template = environment.overlay(undefined=StrictUndefined).from_string(prompt)
-        except TemplateSyntaxError as error:
-            raise wrong(f"`prompt` is no template: {error.message}") from None
-        return lambda row: template.render({**context, "row": row})
-
-    def _chunk_size(self, ledger: Ledger) -> int:
-        """Return the size that the run was begun with: the ledger and the parts are by chunks."""
-        head = ledger.head()
-        return count(self.chunk_size, "chunk_size") or CHUNK_SIZE if head is None else head.chunk_size
-
-    def _head(self, ledger: Ledger, plan: Plan) -> Head:
-        path = str(self.output_path) if self.output_path else None
-        head = ledger.head()
-        if head is not None and head.fingerprint == plan.fingerprint:
-            if head.output_path != path:
-                raise wrong(
-                    f"`output_path` is {path!r}, and this run was begun with {head.output_path!r}, where its parts "
-                    "are. Give that one again, or delete the state of the task to pay for the rows anew"
-                )
-            self.log.info("Found an earlier attempt: %s of %s chunks are done", len(head.done), head.chunks)
-            return head
-        if head is not None:
-            self.log.warning(
-                "An earlier attempt of this task was about other requests (the inputs or the parameters have changed). "
-                "What it submitted is not used."
-            )
-            for number in range(head.chunks):
-                ledger.forget_chunk(number)
-        head = Head.begin(plan, self._chunk_size(ledger), self.hook.clock(), path, self.output_format)
-        if path:
-            Output(path, head.output_format).claim(plan.fingerprint, plan.rows)
-        for number, twins in plan.twins.items():
-            ledger.write(Chunk(number, head.size_of(number), head.digests[number], twins=twins))
-        ledger.write(head)
-        return head
-
-    def _output(self, head: Head) -> Output | None:
-        return Output(head.output_path, head.output_format) if head.output_path else None
-
-    def _find_again(self, head: Head, ledger: Ledger, output: Output) -> None:
-        """Open the chunks again whose rows failed or are missing, or whose part is gone."""
-        names = output.names()
-        for number, tally in list(head.done.items()):
-            gone = output.part_name(number) not in names
-            if not gone and not tally.flawed:
-                continue
-            chunk = ledger.chunk(number)
-            if gone or chunk is None:
-                self.log.warning("The part of chunk %s is gone from %s: it is generated anew", number, head.output_path)
-                chunk = Chunk(number, head.size_of(number), head.digests[number], twins=chunk.twins if chunk else {})
-            else:
-                first = number * head.chunk_size
-                failed = [row["index"] - first for row in output.read_part(number) if row["status"] != "success"]
-                chunk.reopen(row for row in failed if row not in chunk.twins)
-            ledger.write(chunk)
-            del head.done[number]
-        ledger.write(head)
-
-    def _chunks(self, head: Head, ledger: Ledger, reader: Reader, output: Output | None, limits: Limits) -> Chunks:
-        return Chunks(head, ledger, reader, output, limits.bounds.price, self.log)
-
-    def _about(self, base: CompletionRequest) -> dict[str, Any]:
-        model = base.output.model
-        return {
-            "llm_conn_id": self.conn_id,
-            "model_id": base.model_uri,
-            "output_type_ref": f"{model.__module__}:{model.__qualname__}" if model else None,
-            "structured": base.output.structured,
-        }

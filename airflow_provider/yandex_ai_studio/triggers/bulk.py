@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider.yandex_ai_studio.bulk.reading import Wakeup
+from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Outcome, Wait
 

@@ -17,7 +17,7 @@ NAME = "PerHour"
 """What the service calls the quota by, where it says so."""
 
 
-class Hour:
+class HourlyQuota:
     """
     What this run has submitted within the last hour, by the minute.
 

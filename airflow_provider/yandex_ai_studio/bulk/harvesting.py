@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from airflow_provider.yandex_ai_studio.api.models import Operation, Usage
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks, OpenChunk
 from airflow_provider.yandex_ai_studio.bulk.pool import Pool
 from airflow_provider.yandex_ai_studio.bulk.result import Result, gone, late, result_of
+from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 from airflow_provider.yandex_ai_studio.exceptions import NotFound, RateLimited, RequestError, ServiceUnavailable
 from airflow_provider.yandex_ai_studio.waiting import schedule
 from airflow_provider.yandex_ai_studio.waiting.decision import is_past_retention
@@ -23,44 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 
 
-@dataclass(frozen=True)
-class Wakeup:
-    """
-    What the trigger of a bulk run has found out.
-
-    :param reason: Why it woke the task, in words.
-    :param expired: Operations that the service does not know, however often it was asked.
-    :param refused: Whether the service refused to answer, however often it was asked.
-    :param chunks: The chunks whose operations have all ended; None where that is not known.
-    """
-
-    reason: str = ""
-    expired: tuple[str, ...] = ()
-    refused: bool = False
-    chunks: tuple[int, ...] | None = None
-
-    @classmethod
-    def of(cls, event: Mapping[str, Any]) -> Wakeup:
-        """Read the event of the trigger, of this release or another."""
-        chunks = event.get("chunks")
-        return cls(
-            str(event.get("reason", "")),
-            tuple(event.get("expired", ())),
-            bool(event.get("refused")),
-            None if chunks is None else tuple(chunks),
-        )
-
-    def event(self) -> dict[str, Any]:
-        """Return what the trigger fires: never what the model wrote."""
-        return {
-            "reason": self.reason,
-            "expired": list(self.expired),
-            "refused": self.refused,
-            "chunks": None if self.chunks is None else list(self.chunks),
-        }
-
-
-class Reading:
+class Harvesting:
     """
     Reads the operations of a run that may have ended.
 

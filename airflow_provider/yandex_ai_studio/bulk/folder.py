@@ -1,5 +1,5 @@
 """
-The output of a bulk run: a part for each chunk, and a manifest, last and at once.
+The folder with the output of a bulk run: a part for each chunk, and a manifest, last and at once.
 
 The same rows give the same bytes, so that a part may be written again. What reads a part never sees half of it.
 """
@@ -27,7 +27,7 @@ OWNER = "_request_set.json"
 Rows = Sequence[Mapping[str, Any]]
 
 
-class Output:
+class Folder:
     """
     The folder that a bulk run writes to.
 

@@ -1,0 +1,221 @@
+"""
+One attempt at a bulk task: it looks at all rows, takes up what an earlier attempt left, works, and ends.
+
+Between its stretches on a worker it waits; how, is the operator's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider.yandex_ai_studio.api import completion
+from airflow_provider.yandex_ai_studio.api.checks import wrong
+from airflow_provider.yandex_ai_studio.bulk import estimate, finish
+from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
+from airflow_provider.yandex_ai_studio.bulk.folder import Folder
+from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger
+from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, look_through
+from airflow_provider.yandex_ai_studio.bulk.run import Run
+from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
+from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
+from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
+from airflow_provider.yandex_ai_studio.exceptions import BudgetExceeded, RowsFailed
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
+    from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+    from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+
+MOST_RETURNED = 1000
+"""Rows that a task returns at most: what it returns is a row of Airflow's database."""
+
+KEPT = "What was generated is kept: another attempt asks only for what is missing."
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """
+    What a bulk task has to do.
+
+    :param conn_id: What the manifest says of the connection.
+    :param base: What all requests have in common.
+    :param reader: The rows.
+    :param output_path: Where parts go; None where the answers are returned.
+    :param output_format: Of the parts.
+    :param chunk_size: Rows of a chunk, where the run was not begun with another size.
+    :param deduplicate: Whether requests that are the same are asked once.
+    :param keep_failed: Whether rows that failed for good don't fail the task.
+    """
+
+    hook: YandexAIStudioHook
+    conn_id: str
+    base: CompletionRequest
+    limits: Limits
+    ledger: Ledger
+    reader: Reader
+    output_path: str | None
+    output_format: str
+    chunk_size: int
+    deduplicate: bool
+    keep_failed: bool
+    log: Logger
+
+    def estimate(self) -> dict[str, Any]:
+        """Return what the run would take; see :func:`~...estimate.estimate`."""
+        return estimate.estimate(self.hook, self.base, self.reader, self._plan, self._size, self.limits.bounds.price)
+
+    def begin(self) -> Any:
+        """
+        Look at all rows; then work until nothing is left to do on a worker.
+
+        :return: A :class:`Pause`, or what the task returns.
+        :raises ConfigurationError: A row can't be asked, or the output is another's. Nothing was sent.
+        :raises RowsFailed: Rows failed for good.
+        :raises BudgetExceeded: A bound is reached.
+        :raises RequestError: The service refuses this account, or every row alike.
+        """
+        head = self._earlier()
+        folder = self._folder(head)
+        if folder is not None:
+            folder.claim(self._plan.fingerprint, self._plan.rows)
+        if head is None:
+            head = self._new()
+        elif folder is not None:
+            self._find_again(head, folder)
+        if folder is not None:
+            folder.drop_manifest()
+        chunks = self._chunks(head, folder)
+        for opened in chunks.open.values():
+            opened.chunk.start_over()
+        return self._work(chunks, folder, (self.hook.clock(), chunks.done_rows), Wakeup())
+
+    def go_on(self, began: Sequence[float], wakeup: Wakeup) -> Any:
+        """
+        Work again, after a pause, until nothing is left to do on a worker.
+
+        :param began: That of the pause.
+        """
+        head = self.ledger.head()
+        if head is None:
+            return self.begin()  # somebody has deleted the state of the task meanwhile
+        folder = self._folder(head)
+        return self._work(self._chunks(head, folder), folder, (began[0], int(began[1])), wakeup)
+
+    def _work(self, chunks: Chunks, folder: Folder | None, began: tuple[float, int], wakeup: Wakeup) -> Any:
+        run = Run(chunks, hook=self.hook, base=self.base, limits=self.limits, began=began, wakeup=wakeup, log=self.log)
+        pause = run.go()
+        chunks.write_head()
+        if pause:
+            return pause
+        if folder is None:
+            self._judge(run.stopped, chunks.failed_rows, chunks)
+            return [row["output"] for row in finish.rows_in_order(chunks)]
+        manifest = finish.write_end(chunks, folder, self._about(), self.limits.bounds.price, self.hook.clock())
+        counts = manifest["counts"]
+        self._judge(run.stopped, manifest["request_count"] - counts["succeeded"] - counts["missing"], chunks)
+        return manifest
+
+    def _judge(self, stopped: str | None, failed: int, chunks: Chunks) -> None:
+        if stopped and "max_failed_rows" not in stopped:
+            raise BudgetExceeded(
+                f"Raise {stopped.removeprefix('the bound of ')}, and clear the task: the next row could go beyond it. "
+                f"{chunks.tally().spent.total_tokens} tokens were spent. {KEPT}"
+            )
+        if stopped or (failed and not self.keep_failed):
+            chunks.strike_out_failed()
+            where = f"see their `error` in {self.output_path}" if self.output_path else "the log says why"
+            raise RowsFailed(
+                f"{failed} of {chunks.head.rows} rows failed: {where}. "
+                f"{'No more were submitted, because of `max_failed_rows`. ' if stopped else ''}{KEPT}"
+            )
+
+    # -- what an earlier attempt has left
+
+    @cached_property
+    def _size(self) -> int:
+        """The size that the run was begun with: the ledger and the parts are by chunks."""
+        head = self.ledger.head()
+        return self.chunk_size if head is None else head.chunk_size
+
+    @cached_property
+    def _plan(self) -> Plan:
+        parameters = fingerprint_of(completion.submit_completion(self.hook.settings.endpoints, self.base).body)
+        plan = look_through(
+            self.reader,
+            parameters=f"{parameters} {self.reader.id_field}",
+            chunk_size=self._size,
+            deduplicate=self.deduplicate,
+        )
+        if not self.output_path and plan.rows > MOST_RETURNED:
+            raise wrong(f"Give `output_path`: there are {plan.rows} rows, and a task returns {MOST_RETURNED} at most")
+        self.log.info("%s rows with %s characters, to %s", plan.rows, plan.characters, self.base.model_uri)
+        return plan
+
+    def _earlier(self) -> Head | None:
+        """Return the head of an earlier attempt at the same requests."""
+        head = self.ledger.head()
+        if head is None or head.fingerprint != self._plan.fingerprint:
+            return None
+        if head.output_path != self.output_path:
+            raise wrong(
+                f"`output_path` is {self.output_path!r}, and this run was begun with {head.output_path!r}, where its "
+                "parts are. Give that one again, or delete the state of the task to pay for the rows anew"
+            )
+        self.log.info("Found an earlier attempt: %s of %s chunks are done", len(head.done), head.chunks)
+        return head
+
+    def _new(self) -> Head:
+        """Begin a ledger, in place of one that is about other requests."""
+        plan = self._plan
+        head = Head.begin(plan, self._size, self.hook.clock(), self.output_path, self.output_format)
+        if (other := self.ledger.head()) is not None:
+            self.log.warning(
+                "An earlier attempt of this task was about other requests (the inputs or the parameters have changed). "
+                "What it submitted is not used."
+            )
+            for number in range(other.chunks):
+                self.ledger.forget_chunk(number)
+        for number, twins in plan.twins.items():
+            self.ledger.write(Chunk(number, head.size_of(number), head.digests[number], twins=twins))
+        self.ledger.write(head)
+        return head
+
+    def _find_again(self, head: Head, folder: Folder) -> None:
+        """Open the chunks again whose rows failed or are missing, or whose part is gone."""
+        names = folder.names()
+        for number, tally in list(head.done.items()):
+            gone = folder.part_name(number) not in names
+            if not gone and not tally.flawed:
+                continue
+            chunk = self.ledger.chunk(number)
+            if gone or chunk is None:
+                self.log.warning("The part of chunk %s is gone from %s: it is generated anew", number, head.output_path)
+                chunk = Chunk(number, head.size_of(number), head.digests[number], twins=chunk.twins if chunk else {})
+            else:
+                first = number * head.chunk_size
+                failed = [row["index"] - first for row in folder.read_part(number) if row["status"] != "success"]
+                chunk.reopen(row for row in failed if row not in chunk.twins)
+            self.ledger.write(chunk)
+            del head.done[number]
+        self.ledger.write(head)
+
+    def _folder(self, head: Head | None) -> Folder | None:
+        """Return the folder of the output, as the run was begun with it."""
+        path, form = (self.output_path, self.output_format) if head is None else (head.output_path, head.output_format)
+        return Folder(path, form) if path else None
+
+    def _chunks(self, head: Head, folder: Folder | None) -> Chunks:
+        return Chunks(head, self.ledger, self.reader, folder, self.limits.bounds.price, self.log)
+
+    def _about(self) -> dict[str, Any]:
+        model = self.base.output.model
+        return {
+            "llm_conn_id": self.conn_id,
+            "model_id": self.base.model_uri,
+            "output_type_ref": f"{model.__module__}:{model.__qualname__}" if model else None,
+            "structured": self.base.output.structured,
+        }

@@ -1,0 +1,140 @@
+"""What of a bulk task is wrong in the DAG file fails when it is parsed; templates and XComs wait for the run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, XComArg, task
+from airflow.serialization.serialized_objects import DagSerialization
+from pydantic import BaseModel
+
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+from airflow_provider.yandex_ai_studio.operators.bulk import YandexAIStudioBulkCompletionOperator
+from bulk_task import API_KEY, FOLDER, BulkTask
+
+
+class Note(BaseModel):
+    """The form of an answer."""
+
+    title: str
+
+
+def parsed(**parameters: Any) -> Any:
+    with DAG("dag"):
+        return YandexAIStudioBulkCompletionOperator(task_id="generate", **{"inputs": "/data/in.jsonl", **parameters})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"inputs": "/data/in.csv"}, "`inputs`"),
+        ({"prompt": ""}, "`prompt`"),
+        ({"prompt": "Summarize: row.text"}, "`prompt`"),
+        ({"prompt": 5}, "`prompt`"),
+        ({"instructions": " "}, "`instructions`"),
+        ({"model": " "}, "`model`"),
+        ({"temperature": 2}, "`temperature`"),
+        ({"max_tokens": 0}, "`max_tokens`"),
+        ({"reasoning": "deep"}, "`reasoning`"),
+        ({"json_schema": "a title"}, "`json_schema`"),
+        ({"json_schema": {"$ref": "https://example.com/x"}}, "https://example.com/x"),
+        ({"json_schema": Note, "json_object": True}, "`json_object`"),
+        ({"output_format": "csv"}, "`output_format`"),
+        ({"output_format": None}, "`output_format`"),
+        ({"row_retries": -1}, "`row_retries`"),
+        ({"row_retries": None}, "`row_retries`"),
+        ({"row_retries": True}, "`row_retries`"),
+        ({"on_row_error": "skip"}, "`on_row_error`"),
+        ({"max_failed_rows": 0.05}, "`max_failed_rows`"),
+        ({"max_total_tokens": 0}, "`max_total_tokens`"),
+        ({"max_cost": -1}, "`max_cost`"),
+        ({"chunk_size": 0}, "`chunk_size`"),
+        ({"chunk_size": None}, "`chunk_size`"),
+        ({"timeout": 0}, "`timeout`"),
+        ({"timeout": timedelta(days=4)}, "`timeout`"),
+    ],
+)
+def test_what_is_wrong_fails_when_the_file_is_parsed(parameters: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parsed(**parameters)
+    assert named in str(caught.value)
+    assert "Nothing was sent" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"inputs": "{{ params.path }}", "output_path": "s3://lake/{{ ds }}"},
+        {"prompt": "Summarize: {{ row.text }}", "instructions": "{{ params.tone }}"},
+        {"prompt": "Tell a joke.", "deduplicate": False},
+        {"temperature": "{{ params.a }}", "max_tokens": "{{ params.b }}", "reasoning": "{{ params.c }}"},
+        {"max_total_tokens": "{{ params.a }}", "max_cost": "{{ params.b }}", "model": "{{ params.c }}"},
+        {"json_schema": "{{ params.schema }}"},
+        {"json_schema": Note},
+        {"max_failed_rows": 0, "row_retries": 0, "timeout": timedelta(days=3)},
+    ],
+)
+def test_what_is_right_or_not_known_yet_is_left_for_the_run(parameters: dict[str, Any]) -> None:
+    assert parsed(**parameters)
+
+
+def test_rows_of_another_task_are_left_for_the_run() -> None:
+    with DAG("dag"):
+
+        @task
+        def before() -> list[str]:
+            return ["x"]
+
+        made = YandexAIStudioBulkCompletionOperator(task_id="generate", inputs=before())
+        mapped = YandexAIStudioBulkCompletionOperator.partial(task_id="mapped", prompt="{{ row.a }}").expand(
+            inputs=["/data/a.jsonl", "/data/b.parquet"]
+        )
+    assert isinstance(made.inputs, XComArg)
+    assert made.upstream_task_ids == {"before"}
+    assert mapped.unmap({"inputs": "/data/a.jsonl"}).inputs == "/data/a.jsonl"
+
+
+@pytest.mark.parametrize("schema", [Note, Note.model_json_schema(), "{{ params.schema }}"])
+def test_a_dag_with_a_schema_can_be_serialized(schema: Any) -> None:
+    with DAG("dag") as dag:
+        YandexAIStudioBulkCompletionOperator(task_id="generate", inputs=["a"], json_schema=schema)
+    assert DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict.keys() == {"generate"}
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=5) as running:
+        yield running
+
+
+def test_a_schema_is_rendered_and_a_prompt_only_for_its_row(connect: Callable[..., None], emulator: Emulator) -> None:
+    connect(host=emulator.url, password=API_KEY, extra={"folder_id": FOLDER})
+    schema = {"type": "object", "properties": {"tone": {"enum": ["{{ tone }}"]}}, "required": ["tone"]}
+    run = BulkTask(emulator, inputs=[{"text": "ducks"}], prompt="Of {{ row.text }} in {{ month }}", json_schema=schema)
+    run.values = {"tone": "stern", "month": "May"}
+    make = run.operator
+
+    def rendered() -> YandexAIStudioBulkCompletionOperator:
+        operator = make()
+        operator.render_template_fields(run.values)  # type: ignore[arg-type]
+        return operator
+
+    run.operator = rendered  # type: ignore[method-assign]
+    assert run.attempt() == [{"tone": "stern"}]
+    assert emulator.operations()[0]["prompt_head"] == "Of ducks in May"
+
+
+def test_a_dag_file_does_not_pay_for_what_only_a_worker_needs() -> None:
+    home = "airflow_provider.yandex_ai_studio"
+    script = (
+        f"import sys, {home}.operators.bulk\n"
+        f"print(*sorted(set(sys.modules) & {{'{home}.bulk.attempt', '{home}.bulk.ledger', '{home}.triggers.bulk'}}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
