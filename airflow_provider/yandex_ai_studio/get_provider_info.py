@@ -25,6 +25,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules("operators.bulk", "operators.completion", "operators.responses"),
         "sensors": _modules("sensors.operation"),
         "triggers": _modules("triggers.bulk", "triggers.operation"),
+        "extra-links": [f"{PACKAGE}.links.YandexAIStudioFolderLink"],
         "task-decorators": [
             {"name": "yandex_ai_studio", "class-name": f"{PACKAGE}.decorators.ai_studio.yandex_ai_studio_task"}
         ],

@@ -15,6 +15,7 @@ from airflow.sdk.listener import get_listener_manager
 
 from airflow_provider.yandex_ai_studio.durability.resume import why_on_worker
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
 from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
 from support import ENDS_IN_TRIGGERER
@@ -31,6 +32,18 @@ class Link(BaseOperatorLink):
 
 class WithLink(YandexAIStudioCompletionOperator):
     operator_extra_links = (Link(),)
+
+
+class OwnKind(YandexAIStudioFolderLink):
+    name = "A link that knows more"
+
+
+class WithLinkOfItsOwnKind(YandexAIStudioCompletionOperator):
+    operator_extra_links = (OwnKind(),)
+
+
+class WithOneMoreLink(YandexAIStudioCompletionOperator):
+    operator_extra_links = (*YandexAIStudioCompletionOperator.operator_extra_links, Link())
 
 
 class WithPostExecute(YandexAIStudioCompletionOperator):
@@ -59,6 +72,7 @@ def returned_by_its_dag() -> YandexAIStudioCompletionOperator:
 
 
 def test_a_task_that_needs_nothing_of_a_worker_ends_in_the_triggerer() -> None:
+    assert task().operator_extra_links, "the link of this package is no gate"
     assert why_on_worker(task()) is None
 
 
@@ -70,6 +84,8 @@ def test_a_task_that_needs_nothing_of_a_worker_ends_in_the_triggerer() -> None:
         (lambda: task(outlets=[Asset("text")]), "outlets"),
         (lambda: task(on_success_callback=print), "on_success_callback"),
         (lambda: task(WithLink), "extra links"),
+        (lambda: task(WithOneMoreLink), "extra links"),
+        (lambda: task(WithLinkOfItsOwnKind), "extra links"),
         (lambda: task(WithPostExecute), "post_execute"),
         (lambda: task(post_execute=print), "post_execute"),
         (mapped_over, "mapped over"),
@@ -81,6 +97,8 @@ def test_a_task_that_needs_nothing_of_a_worker_ends_in_the_triggerer() -> None:
         "outlets",
         "callback",
         "extra links",
+        "one more extra link",
+        "a kind of this package's link",
         "own post_execute",
         "post_execute of the DAG",
         "mapped over",

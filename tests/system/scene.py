@@ -106,6 +106,11 @@ class Run:
             lambda: f"{phrases} in the log:\n{self.log(task_id, tries)}",
         )
 
+    def links(self, task_id: str) -> dict[str, str | None]:
+        """Return the extra links of a task, as the UI shows them: by name, with None for one that leads nowhere."""
+        links: dict[str, str | None] = self.airflow.get(f"{self.path}/taskInstances/{task_id}/links")["extra_links"]
+        return links
+
     def deferrals(self, task_id: str) -> int:
         """Return how often a task was deferred, mapped ones and all attempts together."""
         events = self.airflow.get(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from system.plans import AWKWARD, EXAMPLES, PACKAGES
-from system.scene import ENDS_IN_TRIGGERER, Run, Service, eventually, text_of
+from system.scene import ENDS_IN_TRIGGERER, FOLDER, Run, Service, eventually, text_of
 from tools.harness.airflow import LocalAirflow
 from tools.harness.emulator import LocalEmulator
 
@@ -99,6 +99,13 @@ def test_the_triggerer_saves_starts_of_workers(paths: Run, path: str, starts: in
     paths.log_says(path, "final answer of")
     # A worker says at each start what it runs.
     assert paths.log(path).count("DAG bundles loaded") == (starts if ENDS_IN_TRIGGERER else 2)
+
+
+@pytest.mark.parametrize("path", sorted(GENERATED | SENSED | {"submit"}))
+def test_a_task_leads_to_its_folder_wherever_it_ended(paths: Run, path: str) -> None:
+    never_on_worker = ENDS_IN_TRIGGERER and path == "sensed_without_worker"
+    folder = None if never_on_worker else f"https://aistudio.yandex.ru/platform/folders/{FOLDER}"
+    assert paths.links(path) == {"Yandex AI Studio": folder}
 
 
 def test_mapped_tasks_give_their_texts_in_order(runs: dict[str, Run], service: LocalEmulator) -> None:

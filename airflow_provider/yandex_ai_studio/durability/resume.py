@@ -19,6 +19,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     ServiceUnavailable,
     TriggerEventError,
 )
+from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
 from airflow_provider.yandex_ai_studio.waiting.decision import Outcome, Wait, is_late, is_past_retention
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def why_on_worker(task: BaseOperator) -> str | None:
         (task.multiple_outputs, "it has `multiple_outputs`"),
         (task.outlets, "it has `outlets`"),
         (task.on_success_callback, "it has an `on_success_callback`"),
-        (task.operator_extra_links, "it has extra links"),
+        (_has_other_links(task), "it has extra links of its own"),
         (own_post_execute or task._post_execute_hook is not None, "it has a `post_execute`"),
         (mapped_over, "another task is mapped over what it returns"),
         (getattr(task, "returns_dag_result", False), "it returns the result of its DAG"),
@@ -191,6 +192,11 @@ def why_on_worker(task: BaseOperator) -> str | None:
         (conf.getboolean("state_store", "clear_on_success", fallback=False), "`[state_store] clear_on_success` is set"),
     )
     return next((reason for closed, reason in gates if closed), None)
+
+
+def _has_other_links(task: BaseOperator) -> bool:
+    """Tell whether a link may want what only the end of a task knows; this package's is there from the deferral on."""
+    return any(type(link) is not YandexAIStudioFolderLink for link in task.operator_extra_links)
 
 
 def ends_in_triggerer(task: BaseOperator, wish: bool | None, log: Logger) -> bool:

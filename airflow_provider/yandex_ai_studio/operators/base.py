@@ -41,6 +41,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     YandexAIStudioError,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
 from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant
 from airflow_provider.yandex_ai_studio.waiting.decision import Wait
 
@@ -90,6 +91,7 @@ class OperationOperator(BaseOperator):
     """
 
     ui_color = "#f3e9ff"
+    operator_extra_links = (YandexAIStudioFolderLink(),)
     api: Api = "completion"
     request_fields: Sequence[str]
     """The parameters that go into the request as they are."""

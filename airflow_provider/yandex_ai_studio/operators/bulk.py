@@ -15,6 +15,7 @@ from airflow_provider.yandex_ai_studio.api.output import JsonSchema, templatable
 from airflow_provider.yandex_ai_studio.bulk.rows import suffix_of
 from airflow_provider.yandex_ai_studio.durability.policy import seconds_of
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
 from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant
 
 # What only a worker needs is imported there: it would double what this operator costs a DAG file.
@@ -93,6 +94,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
     )
     template_fields_renderers = {"instructions": "md", "json_schema": "json"}
     ui_color = "#f3e9ff"
+    operator_extra_links = (YandexAIStudioFolderLink(),)
 
     def __init__(
         self,

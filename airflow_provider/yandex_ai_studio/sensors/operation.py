@@ -40,6 +40,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     YandexAIStudioError,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
 from airflow_provider.yandex_ai_studio.sensors.start import template_for_the_triggerer
 from airflow_provider.yandex_ai_studio.waiting.decision import AskAgain, Wait, decide
 
@@ -85,6 +86,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = ("operation_id", "conn_id")
     ui_color = "#f3e9ff"
+    operator_extra_links = (YandexAIStudioFolderLink(),)
 
     def __init__(
         self,
