@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider.yandex_ai_studio.bulk.submitting import PROBE_SECONDS
+from airflow_provider.yandex_ai_studio.bulk.submitting import KEPT_SHARE, PROBE_SECONDS
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.waiting.schedule import RateBudget
 from bulk_task import API_KEY, FOLDER, BulkTask
@@ -67,11 +67,11 @@ class Service:
 
 
 @pytest.mark.parametrize("pace", [8.0, 10.0])
-@pytest.mark.parametrize(("tasks", "most"), [(1, 1.3), (2, 1.45), (3, 1.3), (5, 1.3)])
+@pytest.mark.parametrize(("tasks", "most"), [(1, 1.3), (2, 1.25), (3, 1.2), (5, 1.2)])
 def test_tasks_that_know_nothing_of_each_other_share_the_quota(tasks: int, most: float, pace: float) -> None:
     rows = 400
     service = Service()
-    budgets = [RateBudget(pace, PROBE_SECONDS) for _ in range(tasks)]
+    budgets = [RateBudget(pace, PROBE_SECONDS, KEPT_SHARE) for _ in range(tasks)]
     left, turn, now = [rows] * tasks, [0.13 * number for number in range(tasks)], 0.0
     while any(left):
         task = min((number for number in range(tasks) if left[number]), key=lambda number: turn[number])
@@ -89,4 +89,4 @@ def test_tasks_that_know_nothing_of_each_other_share_the_quota(tasks: int, most:
         if admitted < size:
             budgets[task].slow_down(now + 0.03)
     assert now < most * tasks * rows / QUOTA
-    assert service.refusals < 0.1 * tasks * rows
+    assert service.refusals < 0.12 * tasks * rows

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 30.0
 """How soon a pace that met a 429 asks for more: a quota of few a second is soon taken up, and a refusal is free."""
 
+KEPT_SHARE = 0.7
+"""The share of the pace that a 429 leaves: half of a task's share of ten a second is next to nothing."""
+
 TROUBLES = 5
 """Rounds in a row without an answer of the service, after which the worker does not wait for it any more."""
 
@@ -78,7 +81,7 @@ class Submitting:
         self._limits = limits
         self._pool = pool
         self._log = log
-        self._pace = RateBudget(hook.settings.submits_per_second, PROBE_SECONDS)
+        self._pace = RateBudget(hook.settings.submits_per_second, PROBE_SECONDS, KEPT_SHARE)
         self._hour = HourlyQuota(self._head.hour)
         self._admitted_at = hook.clock()
         self._troubles = 0

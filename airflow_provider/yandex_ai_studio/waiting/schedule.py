@@ -30,6 +30,9 @@ RECOVERY_SECONDS = 20.0
 CAUTION = 0.9
 """Where it stops: at this share of the rate that was refused. The quota is a cloud's, and others use it too."""
 
+KEPT_SHARE = 0.5
+"""The share of the rate that a 429 leaves."""
+
 PROBE_SECONDS = 120.0
 """Seconds in which, from there, a rate would regain the whole budget: slowly at first, then faster."""
 
@@ -136,16 +139,18 @@ class RateBudget:
 
     A request takes a place, and the place comes back a second after its answer. The service has seen a request before
     it answers it: whatever happens on the way, no second there can hold more requests than there are places. A 429
-    halves the rate for everyone. It recovers soon to just below where it was refused, and asks for more with growing
+    cuts the rate for everyone. It recovers soon to just below where it was refused, and asks for more with growing
     courage: so that several pollers, which know nothing of each other, come to share one quota.
 
     :param per_second: Requests a second.
     :param probe_seconds: Seconds in which a rate that has recovered to just below would regain the whole budget.
+    :param kept_share: The share of the rate that a 429 leaves.
     """
 
-    def __init__(self, per_second: float, probe_seconds: float = PROBE_SECONDS) -> None:
+    def __init__(self, per_second: float, probe_seconds: float = PROBE_SECONDS, kept_share: float = KEPT_SHARE) -> None:
         self._full = per_second
         self._probe_seconds = probe_seconds
+        self._kept_share = kept_share
         self._rate = self._ceiling = per_second
         self._cut_at = float("-inf")
         self._round_at = float("-inf")
@@ -193,7 +198,7 @@ class RateBudget:
 
     def slow_down(self, now: float) -> None:
         """
-        Halve the rate, because the service said that it is too high.
+        Cut the rate, because the service said that it is too high.
 
         Requests that were under way together are refused together: they count once a second.
         """
@@ -201,5 +206,5 @@ class RateBudget:
             return
         refused = self.rate(now)
         slowest = self._full * SLOWEST_SHARE
-        self._rate, self._ceiling = max(slowest, refused / 2), max(slowest, refused * CAUTION)
+        self._rate, self._ceiling = max(slowest, refused * self._kept_share), max(slowest, refused * CAUTION)
         self._cut_at = now
