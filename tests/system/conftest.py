@@ -115,7 +115,7 @@ def airflow(
                 "iam_token": connection_to(**to_service, iam_token=iam_token),
                 "wrong_key": connection_to(**to_service, password="AQVNwrong-key-of-nobody"),
             },
-            dags=[*sorted({plan.dag_id for plan in PLANS.values()}), *EXAMPLES],
+            dags=[*sorted({plan.dag_id for plan in PLANS.values()}), "system_bulk", *EXAMPLES],
             progress=print,
         ) as running,
     ):
