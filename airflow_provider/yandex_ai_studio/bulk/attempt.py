@@ -6,7 +6,7 @@ Between its stretches on a worker it waits; how, is the operator's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,7 @@ class Attempt:
     :param chunk_size: Rows of a chunk, where the run was not begun with another size.
     :param deduplicate: Whether requests that are the same are asked once.
     :param keep_failed: Whether rows that failed for good don't fail the task.
+    :param keep_rows: Called once all rows are known to be right, before anything is paid for.
     """
 
     hook: YandexAIStudioHook
@@ -63,6 +64,7 @@ class Attempt:
     deduplicate: bool
     keep_failed: bool
     log: Logger
+    keep_rows: Callable[[], None] | None = None
 
     def estimate(self) -> dict[str, Any]:
         """Return what the run would take; see :func:`~...estimate.estimate`."""
@@ -79,6 +81,8 @@ class Attempt:
         :raises RequestError: The service refuses this account, or every row alike.
         """
         head = self._earlier()
+        if self.keep_rows:
+            self.keep_rows()
         folder = self._folder(head)
         if folder is not None:
             folder.claim(self._plan.fingerprint, self._plan.rows)

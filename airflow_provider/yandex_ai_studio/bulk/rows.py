@@ -37,7 +37,7 @@ def source_of(inputs: Any) -> Source:
 
     if isinstance(inputs, str | ObjectStoragePath):
         of_kind = JsonLines if suffix_of(str(inputs)) in JSON_LINES else Parquet
-        return of_kind(ObjectStoragePath(inputs))
+        return of_kind(ObjectStoragePath(inputs) if isinstance(inputs, str) else inputs)
     if isinstance(inputs, Mapping | bytes) or not isinstance(inputs, Sequence):
         raise wrong(f"`inputs` must be a list, or the path of a file; it is {shape(inputs)}")
     return InMemory(inputs)

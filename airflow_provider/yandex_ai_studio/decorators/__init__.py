@@ -1,1 +1,1 @@
-"""``@task.yandex_ai_studio``: an operator whose prompt a function writes. All else is the operator's."""
+"""``@task.yandex_ai_studio``: an operator whose prompt, or rows, a function writes. All else is the operator's."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
 from airflow.sdk.definitions.context import context_merge
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, wrong
+from airflow_provider.yandex_ai_studio.decorators.annotation import model_returned_by
 from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class DecoratedCompletionOperator(DecoratedOperator, YandexAIStudioCompletionOpe
         if given := [name for name in GIVEN_BY_THE_FUNCTION if name in kwargs]:
             raise wrong(f"`{given[0]}` is what the function of @task.yandex_ai_studio returns; leave it out")
         if kwargs.get("json_schema") is None and not kwargs.get("json_object"):
-            kwargs["json_schema"] = _model_returned_by(python_callable)
+            kwargs["json_schema"] = model_returned_by(python_callable, bulk=False)
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, **kwargs)
 
     def execute(self, context: Context) -> Any:
@@ -84,31 +83,25 @@ class DecoratedCompletionOperator(DecoratedOperator, YandexAIStudioCompletionOpe
         )
 
 
-def yandex_ai_studio_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
+def yandex_ai_studio_task(
+    python_callable: Callable[..., Any] | None = None, *, bulk: bool = False, **kwargs: Any
+) -> TaskDecorator:
     """
     Make a task of a function that returns a prompt or messages; the task returns what the model makes of it.
 
     :param python_callable: The function. Annotated to return a pydantic model, it asks for structured output of that
         form, and the task returns the value.
+    :param bulk: The function returns a list of rows or prompts (or the path of a file of rows), and each gets its
+        answer. Annotated to return ``list[M]``, it asks for structured output of the form of the pydantic model ``M``.
     :param kwargs: Those of
         :class:`~airflow_provider.yandex_ai_studio.operators.completion.YandexAIStudioCompletionOperator`, but for
-        ``prompt`` and ``messages``.
+        ``prompt`` and ``messages``. With ``bulk``, those of
+        :class:`~airflow_provider.yandex_ai_studio.operators.bulk.YandexAIStudioBulkCompletionOperator`, but for
+        ``inputs``.
     """
-    return task_decorator_factory(
-        python_callable=python_callable, decorated_operator_class=DecoratedCompletionOperator, **kwargs
-    )
+    operator: type[DecoratedOperator] = DecoratedCompletionOperator
+    if bulk:
+        from airflow_provider.yandex_ai_studio.decorators.bulk import DecoratedBulkCompletionOperator
 
-
-def _model_returned_by(function: Callable[..., Any]) -> Any:
-    """Return the pydantic model that a function is annotated to return, or None."""
-    function = inspect.unwrap(function)
-    returned = getattr(function, "__annotations__", {}).get("return")
-    try:
-        alone = SimpleNamespace(__annotations__={"return": returned})  # other names may be there for type checkers only
-        model = get_type_hints(alone, getattr(function, "__globals__", {}))["return"]
-    except NameError as error:
-        raise wrong(
-            f"The function {function.__name__} returns {returned!r}, which is not known when it runs ({error}). Import "
-            "it at run time, or give `json_schema`"
-        ) from None
-    return model if hasattr(model, "model_json_schema") else None
+        operator = DecoratedBulkCompletionOperator
+    return task_decorator_factory(python_callable=python_callable, decorated_operator_class=operator, **kwargs)
