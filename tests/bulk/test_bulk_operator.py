@@ -19,7 +19,10 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 )
 from bulk_task import API_KEY, FOLDER, BulkTask, rows_of
 
-PRICES = {"currency": "RUB", "yandexgpt": {"async": {"input": 0.2, "output": 0.4}}}
+PRICES = {
+    "currency": "RUB",
+    "yandexgpt": {"async": {"input": 0.2, "output": 0.4}, "sync": {"input": 9.0, "output": 9.0}},
+}
 
 
 @pytest.fixture
@@ -285,6 +288,33 @@ def test_an_estimate_submits_nothing_and_is_near(task: Callable[..., BulkTask], 
     run.parameters.update(estimate=False, output_path=str(tmp_path / "out"))
     used = run.attempt()["usage"]["input_tokens"]
     assert says["input_tokens"] == pytest.approx(used, rel=0.1)
+
+
+def test_an_estimate_is_a_dry_run_and_says_what_each_side_costs(
+    task: Callable[..., BulkTask], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = task(inputs=texts(30), max_tokens=1000, estimate=True, output_path=str(tmp_path / "out"))
+    says = run.attempt()
+    assert not (tmp_path / "out").exists()
+    assert run.store.writes == 0
+    asked = {name: times for name, times in run.emulator.stats()["requests"].items() if times}
+    assert asked == {"tokenizeCompletion": 30}
+    assert says["sampled_rows"] == 30
+    assert says["input_cost"] == pytest.approx(0.2 * says["input_tokens"] / 1000)  # the price of the asynchronous mode
+    assert says["cost_at_most"] - says["input_cost"] == pytest.approx(0.4 * 30)
+    told = capsys.readouterr().out
+    assert f"{says['input_tokens']} tokens of input, by 30 rows that were counted; 30000 of output at most;" in told
+    assert f"{says['cost_at_most']:.2f} RUB in all at most. Nothing was submitted." in told
+
+
+def test_an_estimate_without_bound_and_price_says_what_it_takes_for_granted(
+    task: Callable[..., BulkTask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    says = task(inputs=texts(3), estimate=True, model="yandexgpt-lite").attempt()
+    assert (says["output_tokens_at_most"], says["cost_at_most"]) == (6000, None)
+    told = capsys.readouterr().out
+    assert "with 2000 for an answer" in told
+    assert "no cost, for the connection's `prices`" in told
 
 
 def test_an_empty_list_ends_well(task: Callable[..., BulkTask], tmp_path: Path) -> None:

@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
+from airflow_provider.yandex_ai_studio.bulk.estimate import sample
 from airflow_provider.yandex_ai_studio.bulk.folder import json_lines_of, parquet_of, rows_of_parquet
 from airflow_provider.yandex_ai_studio.bulk.hourly_quota import LONGEST_PAUSE, SHORTEST_PAUSE, HourlyQuota
 from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Tally
 from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Price, price_of
-from airflow_provider.yandex_ai_studio.bulk.plan import Plan
+from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, look_through
 from airflow_provider.yandex_ai_studio.bulk.progress import Progress
 from airflow_provider.yandex_ai_studio.bulk.result import failed
+from airflow_provider.yandex_ai_studio.bulk.rows import InMemory
 
 SIZE = 8
 USED = Usage(3, 2, 5)
@@ -128,6 +130,16 @@ def test_the_hour_is_tried_again_in_time(ages: list[float]) -> None:
     assert SHORTEST_PAUSE <= opens - now <= LONGEST_PAUSE
     if ages and max(ages) > 3540:
         assert opens - now <= 120
+
+
+@pytest.mark.parametrize(
+    ("rows", "chunk_size", "looked_at"),
+    [(50, 250, range(50)), (99, 250, range(0, 99, 2)), (1000, 100, range(0, 1000, 20))],
+)
+def test_an_estimate_looks_at_rows_from_all_over_the_inputs(rows: int, chunk_size: int, looked_at: range) -> None:
+    reader = Reader(InMemory([f"Row {row}" for row in range(rows)]), None, None)
+    plan = look_through(reader, parameters="", chunk_size=chunk_size, deduplicate=True)
+    assert [request.index for request in sample(reader, plan, chunk_size)] == list(looked_at)
 
 
 PRICES: dict[str, Any] = {

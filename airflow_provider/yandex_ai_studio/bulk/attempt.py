@@ -68,7 +68,9 @@ class Attempt:
 
     def estimate(self) -> dict[str, Any]:
         """Return what the run would take; see :func:`~...estimate.estimate`."""
-        return estimate.estimate(self.hook, self.base, self.reader, self._plan, self._size, self.limits.bounds.price)
+        found = estimate.estimate(self.hook, self.base, self.reader, self._plan, self._size, self.limits.bounds)
+        self.log.info("%s", found.line())
+        return found.value()
 
     def begin(self) -> Any:
         """

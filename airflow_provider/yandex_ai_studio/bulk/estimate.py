@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider.yandex_ai_studio.api.models import Message, Usage
-from airflow_provider.yandex_ai_studio.bulk.money import Price
+from airflow_provider.yandex_ai_studio.bulk.money import LONGEST_ANSWER, Bounds
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, Request
 
 if TYPE_CHECKING:
@@ -20,38 +20,78 @@ SAMPLE = 50
 SAMPLED_CHUNKS = 10
 
 
-def estimate(
-    hook: YandexAIStudioHook, base: CompletionRequest, reader: Reader, plan: Plan, chunk_size: int, price: Price | None
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Estimate:
     """
-    Count the tokens of some rows, and return what all of them would take.
+    What a run would take.
 
-    The answers are not known before they are there: ``max_tokens`` bounds them, where it is set.
+    :param rows: How many there are.
+    :param requests: How many of them would be asked; the others are the same as one of these.
+    :param sampled_rows: How many were counted.
+    :param input_tokens: Of all requests.
+    :param output_tokens_at_most: Of all answers.
+    :param bounds: Of the run, with its price.
+    """
+
+    rows: int
+    requests: int
+    sampled_rows: int
+    input_tokens: int
+    output_tokens_at_most: int
+    bounds: Bounds
+
+    def value(self) -> dict[str, Any]:
+        """Return what the task returns; costs are None where the connection has no price."""
+        price = self.bounds.price
+        return {
+            "rows": self.rows,
+            "requests": self.requests,
+            "sampled_rows": self.sampled_rows,
+            "input_tokens": self.input_tokens,
+            "output_tokens_at_most": self.output_tokens_at_most,
+            "input_cost": price.of(Usage(self.input_tokens)) if price else None,
+            "cost_at_most": price.of(Usage(self.input_tokens, self.output_tokens_at_most)) if price else None,
+            "currency": price.currency if price else None,
+        }
+
+    def line(self) -> str:
+        """Return what the log says of it."""
+        parts = [f"{self.requests} requests for {self.rows} rows"]
+        parts.append(f"{self.input_tokens} tokens of input, by {self.sampled_rows} rows that were counted")
+        unbound = f", with {LONGEST_ANSWER} for an answer, for `max_tokens` is not set"
+        parts.append(f"{self.output_tokens_at_most} of output at most{'' if self.bounds.longest_answer else unbound}")
+        value = self.value()
+        if value["cost_at_most"] is None:
+            parts.append("no cost, for the connection's `prices` don't say what this model costs in the mode 'async'")
+        else:
+            costs = [f"{value[name]:.2f} {value['currency']}".rstrip() for name in ("input_cost", "cost_at_most")]
+            parts.append(f"{costs[0]} for the input, {costs[1]} in all at most")
+        return f"{'; '.join(parts)}. Nothing was submitted."
+
+
+def estimate(
+    hook: YandexAIStudioHook, base: CompletionRequest, reader: Reader, plan: Plan, chunk_size: int, bounds: Bounds
+) -> Estimate:
+    """
+    Count the tokens of some rows, and say what all of them would take, asked once.
+
+    The answers are not known before they are there. They are taken to be as long as they may be: ``max_tokens``, or as
+    the bounds of a run have it where that is not set.
     """
     instructions = base.messages[:-1]
     counted = characters = 0
-    sample = list(_sample(reader, plan, chunk_size))
-    for request in sample:
+    looked_at = list(sample(reader, plan, chunk_size))
+    for request in looked_at:
         counted += hook.count_tokens(replace(base, messages=(*instructions, Message("user", request.prompt))))
         characters += len(request.prompt)
     requests = plan.rows - sum(map(len, plan.twins.values()))
     before = sum(len(message.text or "") for message in instructions)
     whole = plan.characters_asked + before * requests
-    tokens = round(counted * whole / (characters + before * len(sample))) if sample else 0
-    output = None if base.max_tokens is None else base.max_tokens * requests
-    return {
-        "rows": plan.rows,
-        "requests": requests,
-        "sampled_rows": len(sample),
-        "input_tokens": tokens,
-        "output_tokens_at_most": output,
-        "input_cost": price.of(Usage(tokens)) if price else None,
-        "cost_at_most": price.of(Usage(tokens, output)) if price and output is not None else None,
-        "currency": price.currency if price else None,
-    }
+    tokens = round(counted * whole / (characters + before * len(looked_at))) if looked_at else 0
+    return Estimate(plan.rows, requests, len(looked_at), tokens, bounds.most(0, 0).completion_tokens * requests, bounds)
 
 
-def _sample(reader: Reader, plan: Plan, chunk_size: int) -> Iterator[Request]:
+def sample(reader: Reader, plan: Plan, chunk_size: int) -> Iterator[Request]:
     """Give rows from all over the inputs, at most :data:`SAMPLE`."""
     step = max(1, -(-len(plan.places) // SAMPLED_CHUNKS))
     chosen = range(0, len(plan.places), step)
@@ -60,4 +100,4 @@ def _sample(reader: Reader, plan: Plan, chunk_size: int) -> Iterator[Request]:
         twins = plan.twins.get(number, {})
         requests = reader.chunk(number, chunk_size, plan.places[number])
         asked = [request for row, request in enumerate(requests) if row not in twins]
-        yield from asked[:: max(1, len(asked) // of_each)][:of_each]
+        yield from asked[:: max(1, -(-len(asked) // of_each))]
