@@ -107,6 +107,16 @@ def closing(hook: YandexAIStudioHook) -> Iterator[None]:
             hook.get_conn().close()
 
 
+def texts(count: int) -> list[str]:
+    return [f"Row {number} is about ducks that number {number}." for number in range(count)]
+
+
+def file_of(path: Path, rows: list[Any]) -> str:
+    """Write rows as JSON lines, with empty lines between them, and return the path."""
+    path.write_text("".join(json.dumps(row) + "\n\n" for row in rows))
+    return str(path)
+
+
 def rows_of(path: Path) -> list[dict[str, Any]]:
     """Return all rows of an output, in the order of the inputs, by its manifest."""
     manifest = json.loads((path / "manifest.json").read_text())
@@ -114,4 +124,4 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["index"])
 
 
-__all__ = ["API_KEY", "FOLDER", "BulkTask", "Killed", "rows_of"]
+__all__ = ["API_KEY", "FOLDER", "BulkTask", "Killed", "file_of", "rows_of", "texts"]

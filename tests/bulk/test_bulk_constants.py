@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.operators.bulk import YandexAIStudioBulkCompletionOperator
-from bulk_task import API_KEY, FOLDER, BulkTask
+from bulk_task import BulkTask
 
 
 class Note(BaseModel):
@@ -107,16 +107,9 @@ def test_a_dag_with_a_schema_can_be_serialized(schema: Any) -> None:
     assert DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict.keys() == {"generate"}
 
 
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=5) as running:
-        yield running
-
-
-def test_a_schema_is_rendered_and_a_prompt_only_for_its_row(connect: Callable[..., None], emulator: Emulator) -> None:
-    connect(host=emulator.url, password=API_KEY, extra={"folder_id": FOLDER})
+def test_a_schema_is_rendered_and_a_prompt_only_for_its_row(task: Callable[..., BulkTask], emulator: Emulator) -> None:
     schema = {"type": "object", "properties": {"tone": {"enum": ["{{ tone }}"]}}, "required": ["tone"]}
-    run = BulkTask(emulator, inputs=[{"text": "ducks"}], prompt="Of {{ row.text }} in {{ month }}", json_schema=schema)
+    run = task(inputs=[{"text": "ducks"}], prompt="Of {{ row.text }} in {{ month }}", json_schema=schema)
     run.values = {"tone": "stern", "month": "May"}
     make = run.operator
 

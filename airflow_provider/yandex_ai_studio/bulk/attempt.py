@@ -128,14 +128,15 @@ class Attempt:
     def _judge(self, stopped: str | None, failed: int, chunks: Chunks) -> None:
         if stopped and "max_failed_rows" not in stopped:
             raise BudgetExceeded(
-                f"Raise {stopped.removeprefix('the bound of ')}, and clear the task: the next row could go beyond it. "
+                f"Raise {stopped.removeprefix('the bound of ')}, and clear the task: the next row could go beyond it.\n"
                 f"{chunks.tally().spent.total_tokens} tokens were spent. {KEPT}"
             )
         if stopped or (failed and not self.keep_failed):
             chunks.strike_out_failed()
-            where = f"see their `error` in {self.output_path}" if self.output_path else "the log says why"
+            where = f"see their `error` in {self.output_path}" if self.output_path else "the log says why they failed"
             raise RowsFailed(
-                f"{failed} of {chunks.head.rows} rows failed: {where}. "
+                f"Look at the rows that failed ({where}), and clear the task to ask them again.\n"
+                f"{failed} of {chunks.head.rows} rows failed. "
                 f"{'No more were submitted, because of `max_failed_rows`. ' if stopped else ''}{KEPT}"
             )
 

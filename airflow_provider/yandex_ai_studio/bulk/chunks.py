@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MOST_OPEN = 40
 """How many chunks are open at a time: it bounds the memory, however slow single operations are."""
 
+MOST_TOLD = 20
+"""How many rows that failed a stretch on a worker tells the log of one by one."""
+
 READ_AT_A_TIME = 3
 """How many chunks of the inputs are held in memory."""
 
@@ -85,6 +88,7 @@ class Chunks:
         self._log = log
         self._requests: dict[int, list[Request]] = {}
         self.longest_answer = 0
+        self._told = 0
         self.open: dict[int, OpenChunk] = {}
         for number in head.open:
             self._find(number)
@@ -136,10 +140,10 @@ class Chunks:
             found = self._read_again(chunk)
             if found is None or digest_of(found) != chunk.digest:
                 raise ConfigurationError(
-                    "`inputs` were changed while the run went on: the rows from "
+                    "Restore the `inputs` and clear the task; or give the new ones an `output_path` of their own.\n"
+                    "They were changed while the run went on: the rows from "
                     f"{chunk.number * self.head.chunk_size} on are others than when this attempt began. What was "
-                    "submitted is written down. Restore them and clear the task; or give the new ones an `output_path` "
-                    "of their own"
+                    "submitted is written down."
                 )
             self._requests[chunk.number] = found
             while len(self._requests) > READ_AT_A_TIME:
@@ -159,6 +163,17 @@ class Chunks:
     def write_head(self) -> None:
         """Write down what the chunks have in common."""
         self._ledger.write(self.head)
+
+    def tell(self, chunk: Chunk, row: int, result: Result) -> None:
+        """Say why a row failed for good; of many, say it of the first ones."""
+        if result.error is None or self._told > MOST_TOLD:
+            return
+        self._told += 1
+        if self._told > MOST_TOLD:
+            self._log.warning("More rows failed; the log does not tell of each.")
+            return
+        index = chunk.number * self.head.chunk_size + row
+        self._log.warning("Row %s failed (%s): %s", index, result.error["type"], result.error["message"])
 
     def strike_out_failed(self) -> None:
         """Spare another attempt a look at operations whose failure is told now: it asks these rows anew."""

@@ -108,6 +108,7 @@ class Harvesting:
                     if age >= self._limits.timeout:
                         result = late(operation_id)
                         opened.chunk.conclude(row, result.status, result.error, Usage(), keep_operation=True)
+                        self._chunks.tell(opened.chunk, row, result)
                         changed[opened.chunk.number] = opened
                         continue
             opened.narrow = True
@@ -121,6 +122,7 @@ class Harvesting:
         failures = opened.chunk.failures.get(row, 0)
         if not result.worth_repeating or failures >= self._limits.row_retries or self._must_stop():
             opened.answers[row] = result
+            self._chunks.tell(opened.chunk, row, result)
             return False
         self._log.info(
             "Row %s: %s. It is asked again (%s of %s).",

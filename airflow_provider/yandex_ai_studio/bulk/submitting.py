@@ -138,6 +138,7 @@ class Submitting:
                 case BadRequest():
                     result = failed("refused", str(outcome))
                     chunk.conclude(row, result.status, result.error, Usage())
+                    self._chunks.tell(chunk, row, result)
                     self._refused_alike += 1
                     if not self._taken and self._refused_alike >= REFUSED_ALIKE:
                         fatal = outcome

@@ -1,0 +1,75 @@
+"""What a bulk run may cost: bounds that hold, and estimates that submit nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider.yandex_ai_studio.exceptions import (
+    BudgetExceeded,
+)
+from bulk_task import BulkTask, rows_of, texts
+
+
+@pytest.mark.parametrize("bound", [{"max_total_tokens": 4000}, {"max_cost": 1.2}])
+def test_a_bound_stops_the_run_before_it_is_passed_and_keeps_all(
+    task: Callable[..., BulkTask], tmp_path: Path, bound: dict[str, Any]
+) -> None:
+    run = task(inputs=texts(300), max_tokens=50, output_path=str(tmp_path / "out"), chunk_size=50, **bound)
+    with pytest.raises(BudgetExceeded, match="Raise"):
+        run.attempt()
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    written = rows_of(tmp_path / "out")
+    assert len(written) == 300
+    first = run.submissions
+    assert 0 < first == manifest["counts"]["succeeded"] < 300
+    assert manifest["usage"]["total_tokens"] <= bound.get("max_total_tokens", 10**9)
+    assert manifest["cost"] <= bound.get("max_cost", 10**9)
+    assert manifest["counts"]["missing"] == 300 - first
+    for name in bound:
+        run.parameters.pop(name)
+    assert run.attempt()["counts"]["succeeded"] == run.submissions == 300
+
+
+def test_an_estimate_submits_nothing_and_is_near(task: Callable[..., BulkTask], tmp_path: Path) -> None:
+    run = task(inputs=texts(300) * 2, max_tokens=10, estimate=True)
+    says = run.attempt()
+    assert run.submissions == 0
+    assert (says["rows"], says["requests"]) == (600, 300)
+    assert 0 < says["sampled_rows"] <= 50
+    assert says["output_tokens_at_most"] == 3000
+    assert 0 < says["input_cost"] < says["cost_at_most"] == pytest.approx(says["input_cost"] + 1.2)
+    run.parameters.update(estimate=False, output_path=str(tmp_path / "out"))
+    used = run.attempt()["usage"]["input_tokens"]
+    assert says["input_tokens"] == pytest.approx(used, rel=0.1)
+
+
+def test_an_estimate_is_a_dry_run_and_says_what_each_side_costs(
+    task: Callable[..., BulkTask], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = task(inputs=texts(30), max_tokens=1000, estimate=True, output_path=str(tmp_path / "out"))
+    says = run.attempt()
+    assert not (tmp_path / "out").exists()
+    assert run.store.writes == 0
+    asked = {name: times for name, times in run.emulator.stats()["requests"].items() if times}
+    assert asked == {"tokenizeCompletion": 30}
+    assert says["sampled_rows"] == 30
+    assert says["input_cost"] == pytest.approx(0.2 * says["input_tokens"] / 1000)  # the price of the asynchronous mode
+    assert says["cost_at_most"] - says["input_cost"] == pytest.approx(0.4 * 30)
+    told = capsys.readouterr().out
+    assert f"{says['input_tokens']} tokens of input, by 30 rows that were counted; 30000 of output at most;" in told
+    assert f"{says['cost_at_most']:.2f} RUB in all at most. Nothing was submitted." in told
+
+
+def test_an_estimate_without_bound_and_price_says_what_it_takes_for_granted(
+    task: Callable[..., BulkTask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    says = task(inputs=texts(3), estimate=True, model="yandexgpt-lite").attempt()
+    assert (says["output_tokens_at_most"], says["cost_at_most"]) == (6000, None)
+    told = capsys.readouterr().out
+    assert "with 2000 for an answer" in told
+    assert "no cost, for the connection's `prices`" in told

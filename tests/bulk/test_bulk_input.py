@@ -1,0 +1,87 @@
+"""What is refused before anything is paid for, and inputs that change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider.yandex_ai_studio.exceptions import (
+    ConfigurationError,
+)
+from bulk_task import BulkTask, file_of, texts
+
+SECRET = "a private text"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"inputs": [{"text": SECRET}, {"other": SECRET}], "prompt": "{{ row.text }}"}, ["row 1", "'text'"]),
+        ({"inputs": [{"text": SECRET}, {"text": " "}], "prompt": "{{ row.text }}"}, ["row 1", "`prompt`", "empty"]),
+        ({"inputs": [SECRET, ""]}, ["ow 1", "empty"]),
+        ({"inputs": [{"text": SECRET}]}, ["Row 0", "`prompt`"]),
+        ({"inputs": [{"id": 1}, {"id": 1}], "prompt": "x{{ row.id }}", "id_field": "id"}, ["Rows 0 and 1", "`id`"]),
+        ({"inputs": [{"a": SECRET}], "prompt": "{{ row.a }}", "id_field": "id"}, ["Row 0", "`id`"]),
+        ({"inputs": [SECRET], "prompt": "{{ row"}, ["`prompt` is no template"]),
+        ({"inputs": [SECRET], "output_path": "/proc/nowhere"}, ["can't be written"]),
+        ({"inputs": [SECRET] * 1001, "deduplicate": False}, ["`output_path`", "1001"]),
+        ({"inputs": "/nowhere/in.jsonl"}, ["no file"]),
+        ({"inputs": "/nowhere/in.csv"}, ["`inputs`"]),
+        ({"inputs": {"a": SECRET}}, ["`inputs`"]),
+        ({"inputs": [SECRET], "row_retries": -1}, ["`row_retries`"]),
+        ({"inputs": [SECRET], "temperature": 7}, ["`temperature`"]),
+        ({"inputs": [SECRET], "max_cost": 0}, ["`max_cost`"]),
+        ({"inputs": [SECRET], "max_cost": 1, "model": "other"}, ["`max_cost`", "`prices`"]),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_paid_for(
+    task: Callable[..., BulkTask], parameters: dict[str, Any], said: list[str]
+) -> None:
+    run = task(**parameters)
+    with pytest.raises(ConfigurationError) as caught:
+        run.attempt()
+    assert [part for part in said if part not in str(caught.value)] == []
+    assert SECRET not in str(caught.value)
+    assert "Nothing was sent" in str(caught.value)
+    assert run.submissions == 0
+
+
+def test_rows_are_data_and_never_templates(task: Callable[..., BulkTask]) -> None:
+    run = task(inputs=["Say {{ 6 * 7 }} ducks."])
+    operator = run.operator()
+    operator.render_template_fields({"ti": None})  # type: ignore[typeddict-item]
+    assert operator.inputs == ["Say {{ 6 * 7 }} ducks."]
+
+
+def test_an_output_of_another_set_of_requests_is_left_alone(task: Callable[..., BulkTask], tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    task(inputs=texts(3), output_path=out).attempt()
+    other = task(inputs=texts(4), output_path=out)
+    with pytest.raises(ConfigurationError, match="another set of requests"):
+        other.attempt()
+    assert other.submissions == 3
+
+
+def test_inputs_that_change_under_the_run_are_noticed(task: Callable[..., BulkTask], tmp_path: Path) -> None:
+    rows = [{"text": f"Ducks number {number:03d}."} for number in range(300)]  # lines of one length
+    path = tmp_path / "in.jsonl"
+    run = task(inputs=file_of(path, rows), prompt="{{ row.text }}", output_path=str(tmp_path / "out"), chunk_size=50)
+    slept = run.clock.sleep
+
+    def change(seconds: float) -> None:
+        file_of(path, rows[::-1])
+        slept(seconds)
+
+    run.clock.sleep = change  # type: ignore[method-assign]
+    with pytest.raises(ConfigurationError, match="were changed while"):
+        run.attempt()
+
+
+def test_without_a_state_store_nothing_is_paid_for(task: Callable[..., BulkTask]) -> None:
+    run = task(inputs=texts(3))
+    with pytest.raises(ConfigurationError, match=r"3\.3"):
+        run.operator().execute({})
+    assert run.submissions == 0

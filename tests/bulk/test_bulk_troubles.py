@@ -1,0 +1,143 @@
+"""A service that is slow, full, out of order or of another opinion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RowsFailed,
+)
+from bulk_task import API_KEY, FOLDER, BulkTask, rows_of, texts
+
+
+def test_a_service_that_refuses_every_row_ends_the_run(task: Callable[..., BulkTask], emulator: Emulator) -> None:
+    emulator.fault("completionAsync", "status", status=400, times=None)
+    with pytest.raises(BadRequest):
+        task(inputs=texts(200)).attempt()
+    assert emulator.stats()["requests"]["completionAsync"] < 60
+    emulator.clear_faults()
+    emulator.fault("completionAsync", "status", status=403, times=None)
+    with pytest.raises(PermissionDenied):
+        task(inputs=texts(200)).attempt()
+
+
+def test_an_unknown_submission_is_counted_and_made_again(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emulator.fault("completionAsync", "lost_answer", match="Row 3 ")
+    run = task(inputs=texts(10), output_path=str(tmp_path / "out"))
+    assert run.attempt()["lost_submissions"] == 1
+    assert run.submissions == 11
+    assert "1 row of chunk 0 may have been billed without a use" in capsys.readouterr().out
+
+
+def test_the_quota_of_a_second_is_never_met(task: Callable[..., BulkTask], tmp_path: Path) -> None:
+    run = task(inputs=texts(300), output_path=str(tmp_path / "out"))
+    began = run.clock.now
+    run.attempt()
+    assert run.refusals == 0
+    assert run.emulator.stats()["responses"]["operations.get"].get("429", 0) == 0
+    assert run.clock.now - began < 1.2 * (30 + 20)
+
+
+def test_a_429_slows_down_and_fails_nothing(task: Callable[..., BulkTask], emulator: Emulator) -> None:
+    emulator.fault("completionAsync", "status", status=429, times=15, after=10)
+    run = task(inputs=texts(40))
+    assert None not in run.attempt()
+    assert (run.submissions, run.refusals) == (40, 15)
+
+
+def test_a_pace_above_the_quota_adapts_to_it(connect: Callable[..., None], emulator: Emulator, tmp_path: Path) -> None:
+    connect(host=emulator.url, password=API_KEY, extra={"folder_id": FOLDER, "submits_per_second": 40})
+    run = BulkTask(emulator, inputs=texts(300), output_path=str(tmp_path / "out"))
+    began = run.clock.now
+    assert run.attempt()["counts"]["succeeded"] == run.submissions == 300
+    assert run.refusals < 150
+    assert run.clock.now - began < 1.3 * (30 + 20)
+
+
+def test_a_service_out_of_order_keeps_no_worker(task: Callable[..., BulkTask], emulator: Emulator) -> None:
+    emulator.fault("completionAsync", "status", status=503, times=60)
+    run = task(inputs=texts(20))
+    assert None not in run.attempt()
+    assert run.submissions == 20
+    assert any(deferral.trigger.wake_at for deferral in run.deferrals)
+
+
+def test_an_operation_that_takes_too_long_fails_its_row_and_another_attempt_takes_its_answer(
+    connect: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=600) as emulator:
+        connect(host=emulator.url, password=API_KEY, extra={"folder_id": FOLDER})
+        run = BulkTask(emulator, inputs=texts(5), timeout=60, output_path=str(tmp_path / "out"))
+        run.emulator_seconds = 60.0
+        with pytest.raises(RowsFailed):
+            run.attempt()
+        assert {row["error"]["type"] for row in rows_of(tmp_path / "out")} == {"timeout"}
+        assert capsys.readouterr().out.count("failed (timeout): Operation") == 5
+        run.clock.sleep(600)
+        assert run.attempt()["counts"]["succeeded"] == 5
+        assert run.submissions == 5
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_one_look_that_fails_decides_nothing(task: Callable[..., BulkTask], emulator: Emulator, status: int) -> None:
+    emulator.fault("operations.get", "status", status=status, times=3)
+    run = task(inputs=texts(30))
+    assert None not in run.attempt()
+    assert run.submissions == 30
+
+
+def test_a_refusal_that_the_trigger_met_again_and_again_fails_the_attempt(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    emulator.fault("operations.get", "status", status=403, times=None)
+    run = task(inputs=texts(10))
+    run.event = {"reason": "The service refuses", "refused": True}
+    with pytest.raises(PermissionDenied):
+        run.attempt()
+    emulator.clear_faults()
+    assert None not in run.attempt()
+    assert run.submissions == 10
+
+
+def test_an_operation_that_is_gone_for_good_is_replaced(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    run = task(inputs=texts(10), output_path=str(tmp_path / "out"))
+    wait = run._wait
+
+    def lose_one(trigger: Any) -> None:
+        gone = emulator.operations()[3]["id"]
+        if not run.event.get("expired"):
+            emulator.fault("operations.get", "status", status=404, operation_id=gone, times=None)
+            run.event = {"reason": "in a test", "expired": [gone]}
+        wait(trigger)
+
+    run._wait = lose_one  # type: ignore[method-assign]
+    assert run.attempt()["counts"]["succeeded"] == 10
+    assert run.submissions == 11
+
+
+def test_a_chunk_with_an_operation_that_runs_on_is_not_read_at_each_wakeup(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    run = task(inputs=texts(60), output_path=str(tmp_path / "out"), chunk_size=20)
+    wait, reads = run._wait, []
+
+    def note(trigger: Any) -> None:
+        reads.append(emulator.stats()["requests"].get("operations.get", 0))
+        wait(trigger)
+        run.event = {"reason": "in a test", "chunks": [] if len(reads) < 4 else [0, 1, 2]}
+
+    run._wait = note  # type: ignore[method-assign]
+    assert run.attempt()["counts"]["succeeded"] == 60
+    assert len(reads) == 4
+    assert reads[0] == reads[-1]
