@@ -6,7 +6,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CONSTRAINTS := constraints-$(VERSION).txt
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: help demo up test test-unit test-system test-chaos test-matrix test-celery bench lint floors format constraints clean
+.PHONY: help demo up test test-unit test-system test-chaos test-matrix test-mutants test-celery bench lint floors format constraints clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test-celery: .celery/venv/ready  ## the tests on a real Airflow with two Celery 
 test-matrix:  ## the tests on each Airflow and Python, in environments of their own (40 minutes; MATRIX="3.4 3.11" for a cell)
 	$(PYTHON) -m tools.matrix $(MATRIX)
 
+test-mutants: $(VENV)/mutants  ## break the code in small ways, and see which of them no test notices (MUTANTS="api/checks" for a module)
+	$(BIN)/python -m tools.mutants $(MUTANTS)
+
 bench: .bench/venv/ready  ## what waiting costs, against the peers (an environment of its own; an hour and a quarter)
 	.bench/venv/bin/python -m benchmarks $(BENCH) --json .bench/results.json
 
@@ -56,7 +59,7 @@ constraints:  ## pin the newest versions that fit, for each Python that is suppo
 	for python in 3.11 3.12 3.13; do tools/constraints.sh $$python || exit 1; done
 
 clean:  ## remove what the other commands made
-	rm -rf $(VENV) .demo .bench .celery .chaos .matrix .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .demo .bench .celery .chaos .matrix .mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The peers bring newer versions of their own clients than the constraints allow: that is what their users get.
 .bench/venv/ready: $(CONSTRAINTS) pyproject.toml benchmarks/requirements.txt
@@ -86,4 +89,8 @@ $(VENV)/airflow: $(VENV)/pip pyproject.toml
 $(VENV)/dev: $(VENV)/airflow
 	@echo "Installing what the tests need ..."
 	$(INSTALL) --editable . --group dev
+	@touch $@
+
+$(VENV)/mutants: $(VENV)/dev
+	$(INSTALL) --group mutants
 	@touch $@

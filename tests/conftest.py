@@ -18,7 +18,7 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
@@ -26,6 +26,8 @@ from support import API_KEY, CONN_ID, FOLDER, SteppedTime, Store, TaskInstance
 
 # A run means the same everywhere: the same examples each time, and no verdict by wall clock.
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
+# Where most runs are red, as in `make test-mutants`, nobody waits for the smallest example.
+settings.register_profile("unshrunk", settings.get_profile("steady"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("steady")
 
 

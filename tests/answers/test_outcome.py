@@ -1,6 +1,7 @@
 """An ended operation is an answer, or an error that says what became of it and what to do next."""
 
 import json
+import pickle
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -8,12 +9,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider.yandex_ai_studio.answers.outcome import (
     answer_of,
     expired,
+    final,
     invalid,
     refuse_withheld,
     story_of,
+    unseen,
     xcoms_of,
 )
-from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Operation, Usage
+from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Operation, ToolCall, Usage
 from airflow_provider.yandex_ai_studio.exceptions import (
     AnswerRefused,
     AnswerUnreadable,
@@ -42,7 +45,7 @@ def test_the_answer_of_a_done_operation_is_given_as_it_is():
 ENDS = [
     (operation(done=True, error=Failure(1, "by user")), OperationCancelled, 1, "Clear the task", "cancelled.*by user"),
     (operation(done=True, error=Failure(13, "boom")), OperationFailed, 13, "submits .*anew", r"boom \(code 13\)"),
-    (operation(done=True, error=Failure(13, "")), OperationFailed, 13, "submits .*anew", "no reason given"),
+    (operation(done=True, error=Failure(13, "")), OperationFailed, 13, "submits .*anew", r"failed: no reason given \("),
     (operation(error=Failure(8, "quota")), OperationFailed, 8, "submits .*anew", "failed: quota"),
     (
         operation(done=True, error=Failure("max_output_tokens", "incomplete")),
@@ -87,6 +90,28 @@ def test_an_expired_operation_says_that_its_answer_is_lost_and_why():
     assert error.operation_id == ID
     for part in (ID, "3 days", "answer is lost", "Submit the request anew", "HTTP 404: no such operation"):
         assert part in str(error)
+
+
+def test_an_operation_that_is_not_seen_at_its_deadline_is_no_lost_one():
+    error = unseen(ID, NotFound("HTTP 404: no such operation", status=404))
+    assert type(error) is OperationTimeout
+    assert error.operation_id == ID
+    for part in (f"operation_id='{ID}'", "had no answer by the deadline", "not cancelled", "HTTP 404"):
+        assert part in str(error)
+
+
+def test_an_error_that_is_made_final_is_the_same_else_and_stays_final_in_another_process():
+    error = OperationFailed("Clear it.", operation_id=ID, code=13)
+    for twin in (final(error), pickle.loads(pickle.dumps(final(error)))):
+        assert isinstance(twin, AirflowFailException)
+        assert isinstance(twin, OperationFailed)
+        assert (str(twin), twin.operation_id, twin.code) == ("Clear it.", ID, 13)
+        assert (type(twin).__name__, type(twin).__module__) == ("OperationFailed", OperationFailed.__module__)
+
+
+def test_an_error_that_is_final_by_its_type_stays_as_it_is():
+    error = OperationCancelled("Clear it.", operation_id=ID, code=1)
+    assert final(error) is error
 
 
 WITHHELD = [
@@ -174,3 +199,8 @@ def test_the_xcoms_are_plain_json_and_hold_no_text():
 
 def test_an_xcom_without_a_value_is_left_out():
     assert xcoms_of(Generation("Hi", "final", Usage()), None, 1).keys() == {"usage", "status"}
+
+
+def test_the_calls_that_a_model_asks_for_are_an_xcom():
+    asked = Generation("", "tool_calls", Usage(), tool_calls=(ToolCall("weather", {"city": "Omsk"}),))
+    assert xcoms_of(asked, None, 1)["tool_calls"] == [{"name": "weather", "arguments": {"city": "Omsk"}}]

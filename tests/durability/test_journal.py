@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -124,6 +125,10 @@ def test_past_the_deadline_the_fate_follows_from_what_the_author_chose(
     assert fate_of(operation, api="completion", age=3600, late=True, cleared=cleared, on_timeout=on_timeout) is fate
 
 
+def test_who_chose_nothing_waits_as_long_again() -> None:
+    assert fate_of(RUNS, api="completion", age=3600, late=True) is Fate.WAIT_AGAIN
+
+
 def test_a_cancelled_operation_is_submitted_anew_by_a_clear_alone() -> None:
     assert fate_of(CANCELLED, api="completion", age=3600) is Fate.TELL
     assert fate_of(CANCELLED, api="completion", age=3600, on_timeout="resubmit") is Fate.TELL
@@ -142,7 +147,7 @@ def test_the_deadline_counts_from_the_submission_or_from_the_wait_that_began_aft
 
 def test_a_clear_starts_over_where_that_is_asked_for() -> None:
     assert first_step(RECORD, "this", cleared=True, on_clear="resubmit") is Step.START_OVER
-    assert first_step(RECORD, "this", cleared=False, on_clear="resubmit") is Step.LOOK
+    assert first_step(RECORD, "this", on_clear="resubmit") is Step.LOOK
     assert first_step(RECORD, "this", cleared=True) is Step.LOOK
     assert first_step(Record("this", 1.0), "this", cleared=True, on_clear="resubmit") is Step.SETTLE_UNKNOWN
 
@@ -188,9 +193,45 @@ def test_a_read_error_is_not_taken_for_nothing_submitted(store: Store) -> None:
         Journal(store).read()
 
 
+def test_a_record_outlives_the_result_that_it_leads_to(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[timedelta] = []
+    monkeypatch.setattr(store, "set", lambda key, value, *, retention: kept.append(retention))
+    Journal(store).write(RECORD)
+    assert kept == [timedelta(days=7)]
+
+
+ANEW = Record("this", 2.0, "d8r2")
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [(RECORD, None), (ANEW, ANEW), (None, None)],
+    ids=["that operation", "one that was paid for since", "nothing"],
+)
+def test_only_what_was_told_is_forgotten(store: Store, written: Record | None, left: Record | None) -> None:
+    journal = Journal(store)
+    for forget in (lambda: journal.strike_out("d7q1"), lambda: journal.withdraw(RECORD)):
+        store.values["another's"] = "value"
+        if written:
+            journal.write(written)
+        forget()
+        assert journal.read() == left
+        assert store.values.pop("another's") == "value"
+
+
+def test_a_submission_is_withdrawn_only_as_it_was_begun(store: Store) -> None:
+    """Another attempt of the same task may have begun one of the same request, a moment later."""
+    journal = Journal(store)
+    journal.write(Record("this", 2.0))
+    journal.withdraw(Record("this", 1.0))
+    assert journal.read() == Record("this", 2.0)
+
+
 def test_without_a_store_nothing_is_remembered() -> None:
     journal = Journal(None)
     journal.write(RECORD)
+    journal.strike_out("d7q1")
+    journal.withdraw(RECORD)
     assert journal.read() is None
     assert not journal.lasting
 

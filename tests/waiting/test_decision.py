@@ -1,5 +1,7 @@
 """A wait ends for a reason, once, and not after its deadline."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,6 +131,8 @@ def test_an_operation_that_the_service_need_not_keep_any_longer_is_gone_at_the_f
 def test_a_success_forgets_the_troubles_and_troubles_slow_the_questions_down():
     assert after(DOWN, DOWN, DOWN).wait.troubles == 3
     assert after(DOWN, DOWN, DOWN, RUNNING).wait == wait_of()
+    assert after(REFUSED, REFUSED, RUNNING).wait == wait_of()
+    assert after(REFUSED, DOWN).wait == replace(wait_of(), troubles=2)
     assert after(*[DOWN] * 5).delay > after(DOWN).delay
 
 

@@ -113,7 +113,6 @@ def final(error: E) -> E:
     kind = type(error)
     members = {
         "__module__": kind.__module__,
-        "__doc__": kind.__doc__,
         "__reduce__": lambda self: (final, (error,)),
     }
     twin: E = type(kind.__name__, (kind, AirflowFailException), members)(*error.args)
