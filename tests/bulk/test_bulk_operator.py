@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from airflow_provider.yandex_ai_studio.bulk.chunks import MOST_TOLD
 from airflow_provider.yandex_ai_studio.emulator import Emulator
@@ -74,6 +75,18 @@ def test_a_structured_answer_is_the_value_in_it(task: Callable[..., BulkTask], t
         assert run.attempt()["structured"] is True
     assert {type(row["output"]) for row in rows_of(tmp_path / "jsonl")} == {dict}
     assert all(set(answer) == {"topic"} for answer in task(inputs=texts(3), json_schema=schema).attempt())
+
+
+class Note(BaseModel):
+    """The form of an answer."""
+
+    topic: str
+
+
+def test_a_manifest_names_the_model_that_the_answers_fit(task: Callable[..., BulkTask], tmp_path: Path) -> None:
+    manifest = task(inputs=texts(2), json_schema=Note, output_path=str(tmp_path / "out")).attempt()
+    assert manifest["output_type_ref"] == f"{Note.__module__}.Note"
+    assert all(set(row["output"]) == {"topic"} for row in rows_of(tmp_path / "out"))
 
 
 def test_identical_requests_are_generated_once(task: Callable[..., BulkTask], tmp_path: Path) -> None:

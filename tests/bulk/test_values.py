@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
 from airflow_provider.yandex_ai_studio.bulk.estimate import sample
+from airflow_provider.yandex_ai_studio.bulk.finish import manifest_of
 from airflow_provider.yandex_ai_studio.bulk.folder import json_lines_of, parquet_of, rows_of_parquet
 from airflow_provider.yandex_ai_studio.bulk.hourly_quota import LONGEST_PAUSE, SHORTEST_PAUSE, HourlyQuota
 from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Tally
@@ -130,6 +131,21 @@ def test_the_hour_is_tried_again_in_time(ages: list[float]) -> None:
     assert SHORTEST_PAUSE <= opens - now <= LONGEST_PAUSE
     if ages and max(ages) > 3540:
         assert opens - now <= 120
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ((3, 0, 0, 0, 0, 0), "succeeded"),
+        ((2, 1, 0, 0, 0, 0), "partial"),
+        ((2, 0, 0, 0, 0, 1), "partial"),
+        ((0, 1, 0, 1, 1, 0), "expired"),
+        ((1, 1, 0, 0, 1, 0), "cancelled"),
+    ],
+)
+def test_a_manifest_says_how_the_run_ended_in_the_words_of_common_ai(counts: tuple[int, ...], reason: str) -> None:
+    head = Head.begin(Plan("f", 3, 100, 90, 9, (0,), ("a",), {}), 10, 1.0, "s3://out", "jsonl")
+    assert manifest_of(head, Tally(counts), {}, None, [], 2.0)["terminal_reason"] == reason
 
 
 @pytest.mark.parametrize(

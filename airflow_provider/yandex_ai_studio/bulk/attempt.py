@@ -223,6 +223,6 @@ class Attempt:
         return {
             "llm_conn_id": self.conn_id,
             "model_id": self.base.model_uri,
-            "output_type_ref": f"{model.__module__}:{model.__qualname__}" if model else None,
+            "output_type_ref": f"{model.__module__}.{model.__qualname__}" if model else None,
             "structured": self.base.output.structured,
         }

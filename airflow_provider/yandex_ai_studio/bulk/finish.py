@@ -53,7 +53,6 @@ def manifest_of(
 ) -> dict[str, Any]:
     """Return the manifest of a run."""
     counts = dict(zip(COUNTS, whole.counts, strict=True))
-    succeeded = counts["succeeded"]
     return {
         "schema_version": 1,
         "batch_id": head.fingerprint[:32],
@@ -69,7 +68,7 @@ def manifest_of(
         "ordered": False,
         "rejoin_key": "index",
         "custom_id_prefix": "row",
-        "terminal_reason": "succeeded" if succeeded == head.rows else "partial",
+        "terminal_reason": _reason(counts, head.rows),
         "submitted_at": _utc(head.began_at),
         "completed_at": _utc(now),
         "usage": whole.spent.as_dict(),
@@ -80,6 +79,12 @@ def manifest_of(
         "repeated_rows": whole.repeated,
         "fingerprint": head.fingerprint,
     }
+
+
+def _reason(counts: Mapping[str, int], rows: int) -> str:
+    if counts["succeeded"] == rows:
+        return "succeeded"
+    return next((name for name in ("expired", "cancelled") if counts[name]), "partial")
 
 
 def rows_in_order(chunks: Chunks) -> list[dict[str, Any]]:
