@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     BudgetExceeded,
 )
@@ -33,6 +34,18 @@ def test_a_bound_stops_the_run_before_it_is_passed_and_keeps_all(
     for name in bound:
         run.parameters.pop(name)
     assert run.attempt()["counts"]["succeeded"] == run.submissions == 300
+
+
+def test_a_bound_counts_what_may_have_been_billed_without_a_use(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.fault("completionAsync", "lost_answer", times=20)
+    run = task(inputs=texts(200), max_tokens=50, output_path=str(tmp_path / "out"), max_total_tokens=4000)
+    with pytest.raises(BudgetExceeded):
+        run.attempt()
+    used = [row["usage"]["total_tokens"] for row in rows_of(tmp_path / "out") if row["usage"]]
+    assert run.submissions == len(used) + 20
+    assert run.submissions * min(used) <= 4000
 
 
 def test_an_estimate_submits_nothing_and_is_near(task: Callable[..., BulkTask], tmp_path: Path) -> None:

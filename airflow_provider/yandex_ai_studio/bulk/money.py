@@ -115,3 +115,13 @@ def plus(one: Usage, other: Usage) -> Usage:
         one.total_tokens + other.total_tokens,
         one.reasoning_tokens + other.reasoning_tokens,
     )
+
+
+def times(one: Usage, count: int) -> Usage:
+    """Return a usage so many times over."""
+    return Usage(
+        one.input_tokens * count,
+        one.completion_tokens * count,
+        one.total_tokens * count,
+        one.reasoning_tokens * count,
+    )

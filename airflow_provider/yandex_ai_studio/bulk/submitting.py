@@ -10,7 +10,7 @@ from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.models import Message, Operation, Usage
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks, OpenChunk
 from airflow_provider.yandex_ai_studio.bulk.hourly_quota import NAME, PATIENCE, HourlyQuota
-from airflow_provider.yandex_ai_studio.bulk.money import Bounds, plus
+from airflow_provider.yandex_ai_studio.bulk.money import Bounds, plus, times
 from airflow_provider.yandex_ai_studio.bulk.pool import Pool
 from airflow_provider.yandex_ai_studio.bulk.result import failed
 from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RateLimited, RequestError, ServiceUnavailable
@@ -191,9 +191,7 @@ class Submitting:
         tally = self._chunks.tally()
         running = self._chunks.running
         expected = bounds.most(self._head.longest_prompt, self._chunks.longest_answer)
-        most = tally.spent
-        for _ in range(running + tally.lost):
-            most = plus(most, expected)
+        most = plus(tally.spent, times(expected, running + tally.lost))
         within = []
         for row in rows:
             characters = len(self._chunks.requests(opened.chunk)[row].prompt) + self._characters_before
