@@ -53,6 +53,7 @@ class BulkTask:
         self.event: dict[str, Any] = {"reason": "in a test"}
         self.values: dict[str, Any] = {}
         self.emulator_seconds = 20.0
+        self.keeps_kwargs = True
 
     def operator(self) -> YandexAIStudioBulkCompletionOperator:
         with DAG("dag"):
@@ -74,7 +75,7 @@ class BulkTask:
             except TaskDeferred as deferred:
                 self.deferrals.append(deferred)
                 self._wait(deferred.trigger)
-                kwargs = json.loads(json.dumps(deferred.kwargs))
+                kwargs = json.loads(json.dumps(deferred.kwargs)) if self.keeps_kwargs else {}
             start = _resume(kwargs, self.event)
 
     def _wait(self, trigger: Any) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -14,23 +10,11 @@ from pathlib import Path
 import pytest
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
+from dag_runs import Home, python
 from support import API_KEY, FOLDER, KEEPS_STATE
-
-DAGS = Path(__file__).parent.parent / "dags"
 
 SKIPPED = {"triage_feedback": {"ask_a_person"}}
 """The tasks that a branch leaves out."""
-
-RUN = """
-import json, sys
-from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import timezone
-bag = DagBag(sys.argv[1])
-assert not bag.import_errors, bag.import_errors
-run = bag.dags[sys.argv[2]].test(logical_date=timezone.utcnow())
-tasks = {f"{ti.task_id}{ti.map_index if ti.map_index >= 0 else ''}": ti.state for ti in run.get_task_instances()}
-print("RESULT", json.dumps({"run": run.state, "tasks": tasks}))
-"""
 
 SDK = "import airflow.sdk as sdk, sys; sdk.BaseOperator, sdk.BaseSensorOperator, sdk.BaseHook, sdk.PokeReturnValue"
 OURS = """
@@ -42,23 +26,6 @@ LOADED = """
 heavy = {"aiohttp", "requests", "httpx", "jwt", "cryptography", "sqlalchemy", "airflow.triggers.base"}
 print("RESULT", sorted(heavy & set(sys.modules)))
 """
-
-
-def run(*command: str, **environment: str) -> str:
-    """Run a process of its own, and return its output."""
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-def python(code: str, *arguments: str, **environment: str) -> str:
-    """
-    Run code, and return what it says after RESULT.
-
-    What comes after that line is Airflow's: 3.4 logs an error when it closes its database as the process ends.
-    """
-    lines = run(sys.executable, "-c", code, *arguments, **environment).splitlines()
-    return next(line.removeprefix("RESULT ") for line in lines if line.startswith("RESULT "))
 
 
 needs_state_store = pytest.mark.skipif(
@@ -81,26 +48,14 @@ needs_state_store = pytest.mark.skipif(
 )
 def test_an_example_dag_runs_as_it_is(dag_id: str, generations: int, loaded: dict[str, str], tmp_path: Path) -> None:
     with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=0.5) as emulator:
-        connection = {
-            "conn_type": "yandex_ai_studio",
-            "host": emulator.url,
-            "password": API_KEY,
-            "extra": {"folder_id": FOLDER},
-        }
-        environment = {
-            "AIRFLOW_HOME": str(tmp_path),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
-            "AIRFLOW_CONN_YANDEX_AI_STUDIO_DEFAULT": json.dumps(connection),
+        folders = {
             "SUMMARIZE_DATABASE": str(tmp_path / "loaded.db"),
             "SUMMARIZE_PACKAGES": "3",
             "BULK_FOLDER": str(tmp_path / "bulk"),
             "BULK_ROWS": "12",
             "FEEDBACK_DATABASE": str(tmp_path / "loaded.db"),
         }
-        run(sys.executable, "-m", "airflow", "db", "migrate", **environment)
-        result = json.loads(python(RUN, str(DAGS), dag_id, **environment))
+        result = Home(tmp_path, emulator, folders).test(dag_id)
         if dag_id == "bulk_summaries" and not KEEPS_STATE:
             assert (result["tasks"]["summarize"], emulator.stats()["submissions"]) == ("failed", 0)
             return

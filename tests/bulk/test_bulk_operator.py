@@ -26,6 +26,13 @@ def test_a_list_of_texts_gives_the_answers_in_its_order(task: Callable[..., Bulk
     assert (run.submissions, run.refusals) == (30, 0)
 
 
+def test_a_task_goes_on_where_airflow_has_kept_nothing_but_the_event(task: Callable[..., BulkTask]) -> None:
+    run = task(inputs=texts(3))
+    run.keeps_kwargs = False  # so does dag.test()
+    assert len(run.attempt()) == 3
+    assert run.deferrals
+
+
 def test_rows_of_a_file_give_parts_and_a_manifest(task: Callable[..., BulkTask], tmp_path: Path) -> None:
     rows = [{"id": f"r{number}", "text": text, "items": "a field"} for number, text in enumerate(texts(25))]
     run = task(

@@ -99,17 +99,19 @@ class Attempt:
             opened.chunk.start_over()
         return self._work(chunks, folder, (self.hook.clock(), chunks.done_rows), Wakeup())
 
-    def go_on(self, began: Sequence[float], wakeup: Wakeup) -> Any:
+    def go_on(self, began: Sequence[float] | None, wakeup: Wakeup) -> Any:
         """
         Work again, after a pause, until nothing is left to do on a worker.
 
-        :param began: That of the pause.
+        :param began: That of the pause; None counts pace and time from now.
         """
         head = self.ledger.head()
         if head is None:
             return self.begin()  # somebody has deleted the state of the task meanwhile
         folder = self._folder(head)
-        return self._work(self._chunks(head, folder), folder, (began[0], int(began[1])), wakeup)
+        chunks = self._chunks(head, folder)
+        at, done = began or (self.hook.clock(), chunks.done_rows)
+        return self._work(chunks, folder, (at, int(done)), wakeup)
 
     def _work(self, chunks: Chunks, folder: Folder | None, began: tuple[float, int], wakeup: Wakeup) -> Any:
         run = Run(chunks, hook=self.hook, base=self.base, limits=self.limits, began=began, wakeup=wakeup, log=self.log)

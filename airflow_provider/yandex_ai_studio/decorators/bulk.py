@@ -81,7 +81,7 @@ class DecoratedBulkCompletionOperator(DecoratedOperator, YandexAIStudioBulkCompl
         self.inputs = thawed(rows)
         return YandexAIStudioBulkCompletionOperator.execute(self, context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any], began: Sequence[float]) -> Any:
+    def execute_complete(self, context: Context, event: dict[str, Any], began: Sequence[float] | None = None) -> Any:
         """Go on with the rows that this attempt began with."""
         rows = Kept(context["task_state_store"]).read()
         if rows is None:

@@ -200,8 +200,8 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
             return attempt.estimate()
         return self._end_or_defer(attempt, attempt.begin())
 
-    def execute_complete(self, context: Context, event: dict[str, Any], began: Sequence[float]) -> Any:
-        """Go on, once the trigger has said that there is something to do."""
+    def execute_complete(self, context: Context, event: dict[str, Any], began: Sequence[float] | None = None) -> Any:
+        """Go on, once the trigger has said that there is something to do. ``dag.test()`` forgets when it ``began``."""
         from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 
         attempt = self._attempt(context)

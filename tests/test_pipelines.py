@@ -1,0 +1,91 @@
+"""The example pipelines from table to table, on a PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from sqlalchemy import make_url
+
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from dag_runs import Home
+from support import API_KEY, FOLDER, KEEPS_STATE, submissions
+from tools.harness.postgres import scratch_postgres
+
+pytestmark = pytest.mark.skipif(not KEEPS_STATE, reason="the bulk operator refuses to run on Airflow 3.2")
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    with scratch_postgres() as url:
+        yield url
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=0.5) as running:
+        yield running
+
+
+@pytest.fixture
+def sql(database: str) -> Iterator[Sql]:
+    """Run a statement, and return its rows."""
+    url = make_url(database)
+    with closing(psycopg2.connect(host=url.query["host"], user=url.username, dbname=url.database)) as connection:
+        connection.autocommit = True
+
+        def execute(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, parameters or None)
+                return cursor.fetchall() if cursor.description else []
+
+        yield execute
+
+
+@pytest.fixture
+def home(tmp_path: Path, emulator: Emulator, database: str) -> Home:
+    url = make_url(database)
+    connection = {"conn_type": "postgres", "host": url.query["host"], "login": url.username, "schema": url.database}
+    environment = {
+        "AIRFLOW_CONN_FEEDBACK_DB": json.dumps(connection),
+        "SUMMARIES_FOLDER": str(tmp_path / "summaries"),
+    }
+    return Home(tmp_path, emulator, environment)
+
+
+def succeeds(home: Home, dag_id: str) -> None:
+    result = home.test(dag_id)
+    assert set(result["tasks"].values()) == {"success"}, result
+    assert result["run"] == "success"
+
+
+def test_the_nightly_summaries_pay_once_for_each_row_and_try_a_failed_one_the_next_night(
+    home: Home, emulator: Emulator, sql: Sql
+) -> None:
+    sql("create table feedback (id bigint primary key, message text)")
+    for number in range(1000, 1030):
+        sql("insert into feedback values (%s, %s)", number, f"Order {number} came late; {{{{ ds }}}} it said.")
+    emulator.fault("completionAsync", "operation_error", match="Order 1007 ", times=None)
+    succeeds(home, "nightly_summaries")
+    assert submissions(emulator) == 30 + 2  # the one that fails is tried three times
+    found = dict(sql("select id, summary from feedback_summaries"))
+    assert set(found) == set(range(1000, 1030)) - {1007}
+
+    emulator.clear_faults()
+    sql("insert into feedback values (99, 'Order 99 came in time.')")
+    succeeds(home, "nightly_summaries")
+    assert submissions(emulator) == 32 + 2  # the failed one and the new one
+    found = dict(sql("select id, summary from feedback_summaries"))
+    assert set(found) == {99, *range(1000, 1030)}
+    assert [number for number, summary in found.items() if f"Order {number} came" not in summary] == []
+
+    succeeds(home, "nightly_summaries")
+    assert submissions(emulator) == 34
+    assert dict(sql("select id, summary from feedback_summaries")) == found
