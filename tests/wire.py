@@ -30,19 +30,19 @@ from airflow_provider.yandex_ai_studio.client.settings import Settings
 ROADS = ("worker", "triggerer", "worker over gRPC", "triggerer over gRPC")
 
 
-def send(road: str, settings: Settings, call: Call[Any]) -> Any:
-    """Send a call once, by one of the four senders."""
+def send(road: str, settings: Settings, *calls: Call[Any]) -> Any:
+    """Send calls, each once, by one of the four senders; return what came of the last."""
     from airflow_provider.yandex_ai_studio.client.grpc import GrpcAsyncClient, GrpcClient
     from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
     from airflow_provider.yandex_ai_studio.client.worker import Client
 
     if road.startswith("worker"):
         with (GrpcClient if "gRPC" in road else Client)(settings) as client:
-            return client.send(call, repeat=False)
+            return [client.send(call, repeat=False) for call in calls][-1]
 
     async def sent() -> Any:
         async with (GrpcAsyncClient if "gRPC" in road else AsyncClient)(settings) as client:
-            return await client.send(call)
+            return [await client.send(call) for call in calls][-1]
 
     return asyncio.run(sent())
 

@@ -153,6 +153,12 @@ def test_an_answer_without_an_operation_is_never_that_of_operation_none(operatio
     assert "None" not in str(invalid(ANSWER, operation_id, InvalidOutput("it is not JSON")))
 
 
+def test_the_log_says_where_an_answer_holds_marks_for_what_cannot_be_stored():
+    said = story_of(Generation("a\ufffdb\ufffd", "final", Usage()), ID)
+    assert "4 characters; 2 of them U+FFFD, which also stands for what can't be stored; 0 tokens in" in said
+    assert "U+FFFD" not in story_of(ANSWER, ID)
+
+
 def everything_that_may_be_said():
     for seen, *_ in ENDS:
         with pytest.raises(OperationError) as ended:

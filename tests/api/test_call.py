@@ -12,7 +12,7 @@ from airflow_provider.yandex_ai_studio.api import completion, iam, responses
 from airflow_provider.yandex_ai_studio.api.call import Answer, answer_of_grpc, no_answer, result_of
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
-from airflow_provider.yandex_ai_studio.api.models import Generation, Message, Operation
+from airflow_provider.yandex_ai_studio.api.models import Generation, IssuedToken, Message, Operation
 from airflow_provider.yandex_ai_studio.client.retry import may_repeat
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
@@ -261,3 +261,31 @@ def test_any_answer_is_a_value_or_a_request_error(call, seen):
 def test_an_error_that_comes_with_200_is_known_by_its_code(error, kind):
     with pytest.raises(kind):
         result_of(responses.list_models(Endpoints()), Answer(200, json.dumps({"error": error}).encode(), {}))
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "kind", "arrived"),
+    [
+        (SUBMIT, {"error": {"code": 8, "message": "busy"}}, RateLimited, False),
+        (SUBMIT, {"id": None, "error": {"code": 8, "message": "busy"}}, RateLimited, False),
+        (SUBMIT, {"id": None, "error": None}, ServiceUnavailable, True),
+        (GET, {"id": None, "error": {"code": 8, "message": "busy"}}, RateLimited, False),
+    ],
+)
+def test_an_error_about_nothing_is_a_refusal_whatever_the_status_says(call, body, kind, arrived):
+    error = refusal(call, 200, body)
+    assert (type(error), error.arrived) == (kind, arrived)
+
+
+def test_an_error_about_an_operation_is_its_end_and_no_refusal_even_where_its_id_is_missing():
+    ended = result_of(GET, answer(200, {"id": None, "done": True, "error": {"code": 8, "message": "busy"}}))
+    assert (ended.id, ended.done, ended.error.code) == ("d7q1", True, 8)
+
+
+@pytest.mark.parametrize(
+    ("told", "lasts"),
+    [("3600", 3600), (3600, 3600), (float("nan"), 0), (float("inf"), 0), (-1, 0), ("soon", 0), (None, 0)],
+)
+def test_the_metadata_service_s_token_is_used_whatever_it_says_of_its_life(told, lasts):
+    body = {"access_token": "t1.x", "expires_in": told}
+    assert result_of(iam.metadata_token(VENDOR, now=NOW), answer(200, body)) == IssuedToken("t1.x", NOW + lasts)

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
-from airflow_provider.yandex_ai_studio.api import completion, responses
+from airflow_provider.yandex_ai_studio.api import completion, responses, values
 from airflow_provider.yandex_ai_studio.api.call import Answer, result_of
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.api.models import Failure, Message, ToolCall, Usage
+from airflow_provider.yandex_ai_studio.api.output import Output
 from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
 from airflow_provider.yandex_ai_studio.exceptions import ServiceUnavailable
 
@@ -369,3 +370,48 @@ def test_the_answers_of_these_tests_are_those_that_openai_s_client_knows(members
     read = Response.model_validate(RESPONSE | members, strict=True)
     assert [item.type for item in read.output] == [item["type"] for item in (RESPONSE | members)["output"]]
     assert (read.output_text or None) == ("pong" if not members else None)
+
+
+def read(call, data):
+    return result_of(call, Answer(200, json.dumps(data).encode(), {}))
+
+
+UNSTORABLE = "a\0b\ud83ec"
+STORED = "a\ufffdb\ufffdc"
+
+
+def test_what_postgresql_cannot_store_is_replaced_so_that_no_paid_answer_is_lost_in_xcom():
+    told = copy.deepcopy(OPERATION)
+    [alternative] = told["response"]["alternatives"]
+    alternative["message"] = {"role": "assistant", "text": UNSTORABLE}
+    assert read(GET, told).generation.text == STORED
+    call = {"functionCall": {"name": "note", "arguments": {UNSTORABLE: [UNSTORABLE, {"n": UNSTORABLE}, 1, None]}}}
+    alternative["message"] = {"role": "assistant", "toolCallList": {"toolCalls": [call]}}
+    [asked] = read(GET, told).generation.tool_calls
+    assert asked.arguments == {STORED: [STORED, {"n": STORED}, 1, None]}
+
+
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        (r"\ud83e\udd86", "\U0001f986"),  # a pair: one character
+        (r"\uD83E\uDD86", "\U0001f986"),
+        (r"\ud83e\ud83e\udd86", "\ufffd\U0001f986"),
+        (r"\udd86\ud83e", "\ufffd\ufffd"),
+        (r"\uDFFF\uD800", "\ufffd\ufffd"),
+        (r"\\u0000", r"\u0000"),  # a backslash and five letters
+        (r"\\\u0000", "\\\ufffd"),
+        (r"\n\u0001\ud7ff\ue000", "\n\x01\ud7ff\ue000"),
+        ('\\"\U0001f986', '"\U0001f986'),
+    ],
+)
+def test_all_else_is_read_as_it_is_escaped(escaped, text):
+    assert values.decoded(f'"{escaped}"') == values.decoded(f'"{escaped}"'.encode()) == text
+
+
+def test_what_is_no_utf_8_is_replaced_and_costs_no_answer():
+    assert values.decoded(b'\xef\xbb\xbf["a\xed\xa0\xbe\xff"]') == ["a\ufffd\ufffd\ufffd\ufffd"]
+
+
+def test_a_structured_answer_can_be_stored_as_well():
+    assert Output.of(json_object=True, json_schema=None).value_of(json.dumps({"a": UNSTORABLE})) == {"a": STORED}

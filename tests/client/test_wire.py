@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +299,13 @@ def test_a_stream_goes_the_same_way(internet: Internet) -> None:
     assert generation.text == "Quack."
     assert (asked.headers["host"], asked.path) == (LLM, "/foundationModels/v1/completion")
     assert asked.headers["x-data-logging-enabled"] == "false"
+
+
+@pytest.mark.parametrize("road", ["worker", "triggerer"])
+def test_a_cookie_that_a_gateway_sets_is_not_kept(road: str) -> None:
+    """It would tie the requests of many tasks to one another, on one road and not on the other."""
+    get = REST["get"][0]
+    with running(server := Server(lambda asked: Reply({"id": "d7q1"}, headers={"Set-Cookie": "session=1; Path=/"}))):
+        call = replace(get, url=f"http://{server.address}/operations/d7q1")
+        send(road, Settings(ApiKey("AQVN1"), folder_id=FOLDER), call, call)
+    assert ["cookie" in asked.headers for asked in server.asked] == [False, False]

@@ -157,8 +157,11 @@ def invalid(generation: Generation, operation_id: str | None, cause: InvalidOutp
 def story_of(generation: Generation, operation_id: str | None) -> str:
     """Return the line that the log of the task gets about an answer."""
     usage = generation.usage
+    marks = generation.text.count("\ufffd")
+    replaced = f"; {marks} of them U+FFFD, which also stands for what can't be stored" if marks else ""
     return (
-        f"{_sentence(_named(operation_id))}: {generation.status} answer of {len(generation.text)} characters; "
+        f"{_sentence(_named(operation_id))}: "
+        f"{generation.status} answer of {len(generation.text)} characters{replaced}; "
         f"{usage.input_tokens} tokens in, {usage.completion_tokens} out (model version {generation.model_version})"
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
+from airflow_provider.yandex_ai_studio.api import values
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
@@ -93,8 +94,8 @@ def result_of(call: Call[T], answer: Answer) -> T:
 
     :raises RequestError: The answer is an error, or makes no sense.
     """
-    data = _decoded(answer.body)
-    problem = data.get("error") if isinstance(data, Mapping) and "id" not in data else None
+    data = values.decoded(answer.body)
+    problem = data.get("error") if isinstance(data, Mapping) and _names_nothing(data) else None
     if not 200 <= answer.status < 300 or (problem and "result" not in data):
         raise _refusal(call, answer, data)
     try:
@@ -112,6 +113,11 @@ def result_of(call: Call[T], answer: Answer) -> T:
             status=answer.status,
             request_id=answer.headers.get("x-request-id"),
         ) from error
+
+
+def _names_nothing(data: Mapping[str, Any]) -> bool:
+    """Tell whether an answer is about nothing that has an id or a state: an error in it is a refusal then."""
+    return "id" not in data or (data["id"] is None and not {"done", "status"} & data.keys())
 
 
 def no_answer(call: Call[Any], cause: str, *, arrived: bool, advice: str = "") -> ServiceUnavailable:
@@ -139,13 +145,6 @@ def _told(
     support = f" Request id for the vendor's support: {request_id}." if request_id else ""
     lead = f"{advice}\n" if advice else ""
     return f"{lead}Could not {call.aim}: {what.rstrip('.')}.{fate}{support}"
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _refusal(call: Call[Any], answer: Answer, data: Any) -> RequestError:

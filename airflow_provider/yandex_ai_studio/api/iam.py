@@ -48,7 +48,7 @@ def metadata_token(endpoints: Endpoints, *, now: float) -> Call[IssuedToken]:
         aim="get an IAM token from the metadata service (does this run on a virtual machine with a service account?)",
         method="GET",
         url=f"{endpoints.metadata}/computeMetadata/v1/instance/service-accounts/default/token",
-        parse=lambda data: IssuedToken(values.text(data["access_token"]), now + float(data["expires_in"])),
+        parse=lambda data: IssuedToken(values.text(data["access_token"]), now + values.count(data.get("expires_in"))),
         headers={"Metadata-Flavor": "Google"},
         authorized=False,
         timeout=METADATA_TIMEOUT,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from airflow_provider.yandex_ai_studio.api import schema
+from airflow_provider.yandex_ai_studio.api import schema, values
 from airflow_provider.yandex_ai_studio.api.checks import decoded, plain, shape, wrong
 from airflow_provider.yandex_ai_studio.exceptions import InvalidOutput
 
@@ -74,7 +74,7 @@ class Output:
             return cls(schema=_schema_of(json_schema), model=json_schema)
         given = decoded(json_schema, "json_schema")
         if not isinstance(given, Mapping):
-            raise wrong(f"`json_schema` must be a mapping or a pydantic model; it is {shape(given)}")
+            raise wrong(f"Give `json_schema` a mapping or a pydantic model: it is {shape(given)}")
         described: dict[str, Any] = plain(dict(given), "json_schema")
         schema.check(described)
         return cls(schema=described)
@@ -93,7 +93,7 @@ class Output:
         if not self.structured:
             return text
         try:
-            value = json.loads(text, parse_constant=_no_constant)
+            value = json.loads(values.storable(text), parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise InvalidOutput(f"it is not JSON (at character {getattr(error, 'pos', 0)})") from None
         if self.model is not None:

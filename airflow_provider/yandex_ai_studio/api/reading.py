@@ -16,7 +16,6 @@ What an answer about an operation says, where not all of it can be read. Both AP
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,18 +63,11 @@ def calls_of(functions: Sequence[Any]) -> tuple[ToolCall, ...] | None:
         told = values.members(function)
         name, arguments = values.text_or_none(told.get("name")), told.get("arguments") or {}
         if isinstance(arguments, str):
-            arguments = _decoded(arguments)
+            arguments = values.decoded(arguments)
         if name is None or not isinstance(arguments, Mapping):
             return None
         calls.append(ToolCall(name, dict(arguments)))
     return tuple(calls)
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def failure_of(error: Any) -> Failure | None:

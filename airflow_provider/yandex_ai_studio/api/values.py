@@ -7,6 +7,8 @@ All else gives way: what is not what it should be is read as if it were not ther
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -47,6 +49,27 @@ def members(value: Any) -> Mapping[str, Any]:
 def objects(value: Any) -> list[Mapping[str, Any]]:
     """Return the objects in a list; of what is none, no objects."""
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def decoded(document: bytes | str) -> Any:
+    """Return what a JSON document holds, so that it can be stored; None for what is no JSON."""
+    try:
+        text = document if isinstance(document, str) else document.decode("utf-8-sig", "replace")
+        return json.loads(storable(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def storable(document: str) -> str:
+    """
+    Return a JSON document with U+FFFD for NUL and for half a pair of surrogates.
+
+    PostgreSQL stores neither, so that the XCom of an answer that was paid for could not be written, at any attempt.
+    """
+    return _ESCAPE.sub(lambda escape: "\\ufffd" if escape["unstorable"] else escape[0], document)
+
+
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<unstorable>u0000|u[dD][89a-fA-F]..)|.)", re.DOTALL)
 
 
 def flag(value: Any) -> bool:

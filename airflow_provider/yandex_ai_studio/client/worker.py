@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -52,6 +53,7 @@ class Client:
         self._network = Network(settings.ca_bundle)
         sending.warn_of_exposure(settings)
         self._session = requests.Session()
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # as in the triggerer: none is kept
         self._session.trust_env = False  # proxies and trust are the network's, and ~/.netrc is nobody's
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Connections())
