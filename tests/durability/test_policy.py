@@ -41,5 +41,5 @@ def test_a_policy_is_what_its_author_chose() -> None:
 )
 @pytest.mark.parametrize("value", ["ask", "", None])
 def test_a_choice_that_there_is_not_is_named_with_those_that_there_are(name: str, allowed: str, value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=f"`{name}` must be one of {allowed}, not '{value}'"):
+    with pytest.raises(ConfigurationError, match=f"^Set `{name}` to one of {allowed}: it is '{value}'"):
         Policy.of(timeout=60, **{name: value})

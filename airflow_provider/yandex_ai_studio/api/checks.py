@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
@@ -60,7 +61,7 @@ def conversation(
         messages = decoded(messages, "messages")
         if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence) or not messages:
             raise wrong(
-                f"`messages` must be a list with at least one {{'role': ..., 'text': ...}}, not {shape(messages)}"
+                f"Give `messages` a list with at least one {{'role': ..., 'text': ...}}: it is {shape(messages)}"
             )
         turns += [_message(item, number) for number, item in enumerate(messages, start=1)]
     if prompt is not None:
@@ -108,31 +109,32 @@ def plain(value: Any, what: str) -> Any:
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError):
-        raise wrong(f"`{what}` holds something that JSON has no form for") from None
+        raise wrong(f"Give `{what}` values of plain JSON: it holds something that JSON has no form for") from None
 
 
 def fraction(value: float | str | None, what: str) -> float | None:
     """Return a number from 0 to 1. It may be a string, because a rendered template is one."""
     if value is None:
         return None
-    try:
-        number = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
+    number = _number(value)
     if not 0 <= number <= 1:
-        raise wrong(f"`{what}` must be a number from 0 to 1, not {value!r}")
+        raise wrong(f"Give `{what}` a number from 0 to 1: it is {value!r}")
     return number
 
 
 def positive(value: float | str, what: str) -> float:
     """Return a number above 0. It may be a string, because a rendered template is one."""
-    try:
-        number = 0.0 if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise wrong(f"`{what}` must be a number above 0, not {value!r}")
+    number = _number(value)
+    if not 0 < number < math.inf:
+        raise wrong(f"Give `{what}` a number above 0: it is {value!r}")
     return number
+
+
+def _number(value: float | str) -> float:
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def count(value: int | str | None, what: str) -> int | None:
@@ -144,14 +146,14 @@ def count(value: int | str | None, what: str) -> int | None:
     except ValueError:
         number = 0
     if not 1 <= number < 2**63:
-        raise wrong(f"`{what}` must be a whole number of at least 1, not {value!r}")
+        raise wrong(f"Give `{what}` a whole number of at least 1: it is {value!r}")
     return number
 
 
 def choice(value: str | None, what: str, choices: Sequence[str]) -> str | None:
     """Return one of the choices."""
     if value is not None and value not in choices:
-        raise wrong(f"`{what}` must be one of {', '.join(choices)}, not {value!r}")
+        raise wrong(f"Set `{what}` to one of {', '.join(choices)}: it is {value!r}")
     return value
 
 
@@ -165,7 +167,7 @@ def shape(value: Any) -> str:
         return f"a mapping with the keys {sorted(map(str, value))}"
     if isinstance(value, Sequence):
         return f"a list of {len(value)}"
-    return repr(value) if value is None else f"of the type {type(value).__name__}"
+    return "None" if value is None else f"a value of the type {type(value).__name__}"
 
 
 def _message(item: Mapping[str, Any], number: int) -> Message:
@@ -173,13 +175,13 @@ def _message(item: Mapping[str, Any], number: int) -> Message:
     content = set(item) - {"role"} if isinstance(item, Mapping) else set()
     if len(content) != 1 or "role" not in item or not content <= set(CONTENTS):
         raise wrong(
-            f"The {where} must have the key 'role' and one of {', '.join(map(repr, CONTENTS))}, and no others; it is "
-            f"{shape(item)}"
+            f"Give {where} the key 'role' and one of {', '.join(map(repr, CONTENTS))}, and no others: "
+            f"it is {shape(item)}"
         )
     role = item["role"]
     if role not in get_args(Role):
         shown = repr(role) if isinstance(role, str) and re.fullmatch(r"\w{1,20}", role) else shape(role)
-        raise wrong(f"The {where} has {shown} as its role; it must be one of {', '.join(get_args(Role))}")
+        raise wrong(f"Give {where} one of the roles {', '.join(get_args(Role))}: it has {shown}")
     role = cast(Role, role)
     if "text" in item:
         return Message(role, text(item["text"], f"the text of {where}", may_be_none=role == "assistant"))
@@ -192,7 +194,7 @@ def _message(item: Mapping[str, Any], number: int) -> Message:
 
 def _listed(value: Any, where: str) -> Sequence[Any]:
     if isinstance(value, str | Mapping) or not isinstance(value, Sequence) or not value:
-        raise wrong(f"The {where} must list at least one tool call or result; it has {shape(value)}")
+        raise wrong(f"List at least one tool call or result in {where}: it has {shape(value)}")
     return value
 
 
@@ -201,7 +203,7 @@ def _tool_call(call: Any, where: str) -> ToolCall:
         case {"name": str(name), "arguments": Mapping() as arguments} if set(call) == {"name", "arguments"}:
             return ToolCall(name, plain(dict(arguments), "messages"))
     raise wrong(
-        f"The {where} must list its tool calls as {{'name': ..., 'arguments': {{...}}}}, the arguments as a mapping; "
+        f"List the tool calls of {where} as {{'name': ..., 'arguments': {{...}}}}, the arguments as a mapping: "
         f"one of them is {shape(call)}"
     )
 
@@ -211,6 +213,6 @@ def _tool_result(result: Any, where: str) -> ToolResult:
         case {"name": str(name), "content": str(content)} if set(result) == {"name", "content"}:
             return ToolResult(name, text(content, f"the content of a tool result in {where}", may_be_none=True))
     raise wrong(
-        f"The {where} must list its tool results as {{'name': ..., 'content': ...}}, the content as a text; one of "
-        f"them is {shape(result)}"
+        f"List the tool results of {where} as {{'name': ..., 'content': ...}}, the content as a text: "
+        f"one of them is {shape(result)}"
     )

@@ -79,7 +79,7 @@ class CompletionRequest:
         """
         tools = checks.decoded(tools, "tools")
         if tools is not None and (isinstance(tools, str | Mapping) or not isinstance(tools, Sequence)):
-            raise checks.wrong(f"`tools` must be a list of mappings, not {checks.shape(tools)}")
+            raise checks.wrong(f"Give `tools` a list of mappings: it is {checks.shape(tools)}")
         checked = tuple(_tool(tool, number) for number, tool in enumerate(tools or (), start=1))
         names = tuple(str(tool["name"]) for tool in checked)
         if tool_choice is not None and not checked:

@@ -59,7 +59,7 @@ def seconds_of(timeout: float | timedelta) -> float:
         seconds = 0.0
     if not 0 < seconds <= LONGEST.total_seconds():
         raise wrong(
-            f"`timeout` must be above 0 and at most 3 days (that long the service keeps results), not {timeout!r}"
+            f"Give `timeout` seconds above 0, up to 3 days (that long the service keeps results): it is {timeout!r}"
         )
     return seconds
 
