@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from airflow_provider.yandex_ai_studio import exceptions
+from airflow_provider.yandex_ai_studio import exceptions, telemetry
 from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 from tools import floors
 
@@ -70,3 +71,12 @@ def test_what_readme_and_dags_import_is_public() -> None:
     }
     assert imported
     assert {name for name in imported if f"| `{name}` |" not in page} == set()
+
+
+def test_the_metrics_and_attributes_on_the_page_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "observability.md").read_text()
+    metrics = re.findall(r"^\| `yandex_ai_studio\.([\w.]+)` \|", page, flags=re.M)
+    assert sorted(metrics) == sorted(get_args(telemetry.Name))
+    attributes = re.findall(r"^\| `((?:gen_ai|error)\.[\w.]+)` \|", page, flags=re.M)
+    known = telemetry.request_attributes("yandexgpt", "d7q1") | telemetry.answer_attributes("final", 1, 1)
+    assert sorted(attributes) == sorted([*known, "error.type"])

@@ -154,7 +154,11 @@ def test_a_key_file_that_cannot_be_used_is_an_error_with_the_reason(path, reason
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_a_field_that_is_empty_counts_as_absent(nothing):
     """So does Airflow's form save the fields that nobody filled in."""
-    assert settings(host=nothing, **dict.fromkeys(FIELDS, nothing)) == settings() == Settings(ApiKey("AQVN1"))
+    assert (
+        settings(host=nothing, **dict.fromkeys(FIELDS, nothing))
+        == settings()
+        == Settings(ApiKey("AQVN1"), conn_id="studio")
+    )
 
 
 def test_what_the_connection_says_goes_before_the_defaults():
@@ -168,6 +172,7 @@ def test_what_the_connection_says_goes_before_the_defaults():
     ) == Settings(
         ApiKey("AQVN1"),
         folder_id="b1g",
+        conn_id="studio",
         model="yandexgpt-lite/rc",
         polls_per_second=12.5,
         data_logging=False,

@@ -6,7 +6,7 @@ Between its stretches on a worker it waits; how, is the operator's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
 from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
 from airflow_provider.yandex_ai_studio.exceptions import BudgetExceeded, RowsFailed
+from airflow_provider.yandex_ai_studio.telemetry import describe, request_attributes, tags_of, tell, usage_attributes
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -121,11 +122,22 @@ class Attempt:
             return pause
         if folder is None:
             self._judge(run.stopped, chunks.failed_rows, chunks)
-            return [row["output"] for row in finish.rows_in_order(chunks)]
+            rows = finish.rows_in_order(chunks)
+            self._tell(chunks, rows)
+            return [row["output"] for row in rows]
         manifest = finish.write_end(chunks, folder, self._about(), self.limits.bounds.price, self.hook.clock())
+        self._tell(chunks)
         counts = manifest["counts"]
         self._judge(run.stopped, manifest["request_count"] - counts["succeeded"] - counts["missing"], chunks)
         return manifest
+
+    def _tell(self, chunks: Chunks, returned: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Tell monitoring of the end of the run."""
+        tell(*chunks.untold(returned), tags=tags_of(self.conn_id, self.base.model_uri))
+        spent = chunks.tally().spent
+        describe(
+            {**request_attributes(self.base.model_uri), **usage_attributes(spent.input_tokens, spent.completion_tokens)}
+        )
 
     def _judge(self, stopped: str | None, failed: int, chunks: Chunks) -> None:
         if stopped and "max_failed_rows" not in stopped:

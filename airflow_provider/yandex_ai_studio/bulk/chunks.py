@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,10 @@ from airflow_provider.yandex_ai_studio.bulk.folder import Folder, counts_of
 from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger, Tally
 from airflow_provider.yandex_ai_studio.bulk.money import Price, plus
 from airflow_provider.yandex_ai_studio.bulk.plan import Reader, Request, digest_of
+from airflow_provider.yandex_ai_studio.bulk.progress import metrics_between
 from airflow_provider.yandex_ai_studio.bulk.result import MISSING, STATUSES, Result
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+from airflow_provider.yandex_ai_studio.telemetry import Metric
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -92,6 +94,7 @@ class Chunks:
         self.open: dict[int, OpenChunk] = {}
         for number in head.open:
             self._find(number)
+        self._counted = self._written
 
     def _find(self, number: int) -> None:
         chunk = self._ledger.chunk(number) or self._new(number)
@@ -232,12 +235,29 @@ class Chunks:
 
     def tally(self) -> Tally:
         """Return what the run has come to, as far as it is written down or in memory."""
-        whole = Tally()
-        for tally in self.head.done.values():
-            whole = whole.plus(tally)
+        whole = self._written
         for opened in self.open.values():
-            whole = whole.plus(opened.chunk.tally).plus(Tally(spent=_used(opened.answers.values())))
+            whole = whole.plus(Tally(spent=_used(opened.answers.values())))
         return whole
+
+    @property
+    def _written(self) -> Tally:
+        whole = Tally()
+        for tally in (*self.head.done.values(), *(opened.chunk.tally for opened in self.open.values())):
+            whole = whole.plus(tally)
+        return whole
+
+    def untold(self, returned: Sequence[Mapping[str, Any]] = ()) -> tuple[Metric, ...]:
+        """
+        Return the metrics of what was written down since this was asked last: another stretch reads the rest again.
+
+        :param returned: The rows, where the task returns them. Nothing is read again after that.
+        """
+        now = self._written
+        if returned:
+            now = self.tally().plus(Tally(tuple(counts_of(returned, STATUSES))))
+        before, self._counted = self._counted, now
+        return metrics_between(before, now)
 
     @property
     def running(self) -> int:

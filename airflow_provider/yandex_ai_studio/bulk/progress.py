@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
+from airflow_provider.yandex_ai_studio.bulk.ledger import Tally
 from airflow_provider.yandex_ai_studio.bulk.money import Price
+from airflow_provider.yandex_ai_studio.bulk.result import STATUSES
+from airflow_provider.yandex_ai_studio.telemetry import Metric, tokens
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,22 @@ class Progress:
         if self.rows_per_hour is not None and self.seconds_left is not None:
             parts.append(f"{self.rows_per_hour:.0f} rows an hour, {_duration(self.seconds_left)} left")
         return "; ".join(parts)
+
+
+def metrics_between(before: Tally, after: Tally) -> tuple[Metric, ...]:
+    """Return what monitoring is told of two moments of a run. A row that is asked again and fails again failed once."""
+    more = {status: now - then for status, then, now in zip(STATUSES, before.counts, after.counts, strict=True)}
+    succeeded = more.pop("success")
+    del more["missing"]
+    return (
+        Metric("submitted", after.submissions - before.submissions),
+        Metric("succeeded", succeeded),
+        *(Metric("failed", number, reason=status) for status, number in more.items()),
+        *tokens(
+            after.spent.input_tokens - before.spent.input_tokens,
+            after.spent.completion_tokens - before.spent.completion_tokens,
+        ),
+    )
 
 
 def _duration(seconds: float) -> str:

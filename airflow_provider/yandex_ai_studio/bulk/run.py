@@ -15,6 +15,7 @@ from airflow_provider.yandex_ai_studio.bulk.pool import Pool
 from airflow_provider.yandex_ai_studio.bulk.progress import Progress
 from airflow_provider.yandex_ai_studio.bulk.submitting import Limits, Submitting
 from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
+from airflow_provider.yandex_ai_studio.telemetry import tags_of, tell
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -79,6 +80,7 @@ class Run:
         self._chunks = chunks
         self._clock = hook.clock
         self._price = limits.bounds.price
+        self._tags = tags_of(hook.conn_id, base.model_uri)
         self._began = began
         self._sleep = hook.sleep
         self._log = log
@@ -153,3 +155,4 @@ class Run:
             seconds=now - began,
         )
         self._log.info(progress.line(self._price))
+        tell(*self._chunks.untold(), tags=self._tags)

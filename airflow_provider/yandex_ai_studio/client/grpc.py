@@ -76,7 +76,7 @@ class GrpcClient(Client):
             return
         messages = self._begin(call, call.rpc, self._authorization())
         while (answer := self._received(call, lambda: next(messages, None))) is not None:
-            yield sending.read(call, answer, self._tokens)
+            yield sending.read(call, answer, self._tokens, self._settings)
 
     def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
         if call.rpc is None:

@@ -18,7 +18,8 @@ from airflow_provider.yandex_ai_studio.client.causes import cause_of
 from airflow_provider.yandex_ai_studio.client.credentials import TokenCache
 from airflow_provider.yandex_ai_studio.client.headers import headers_for
 from airflow_provider.yandex_ai_studio.client.settings import Settings
-from airflow_provider.yandex_ai_studio.exceptions import RequestError, YandexAIStudioError
+from airflow_provider.yandex_ai_studio.exceptions import RateLimited, RequestError, YandexAIStudioError
+from airflow_provider.yandex_ai_studio.telemetry import Metric, tags_of, tell
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ def failures_of(call: Call[Any], *, proxied: bool, reading: bool = False) -> Ite
         raise no_answer(call, cause.text, advice=cause.advice, arrived=sent) from shown
 
 
-def read(call: Call[T], answer: Answer, tokens: TokenCache) -> T:
+def read(call: Call[T], answer: Answer, tokens: TokenCache, settings: Settings) -> T:
     """
     Return what the call asked for.
 
@@ -109,6 +110,8 @@ def read(call: Call[T], answer: Answer, tokens: TokenCache) -> T:
         return result_of(call, answer)
     except RequestError as error:
         error.args = (tokens.conceal(str(error)),)
+        if isinstance(error, RateLimited):
+            tell(Metric("rate_limited"), tags=tags_of(settings.conn_id))
         raise
 
 

@@ -56,6 +56,7 @@ class Settings:
     """
     How to reach the service, and as whom.
 
+    :param conn_id: The connection that says so, for metrics.
     :param folder_id: The folder of models that are given by a short name.
     :param model: The model of tasks that name none.
     :param polls_per_second: Reads of results a second, for all waits of one triggerer process.
@@ -71,6 +72,7 @@ class Settings:
     credential: Credential
     endpoints: Endpoints = Endpoints()  # noqa: RUF009 - it is frozen
     folder_id: str | None = None
+    conn_id: str | None = None
     model: str = DEFAULT_MODEL
     polls_per_second: float = POLLS_PER_SECOND
     submits_per_second: float = SUBMITS_PER_SECOND
@@ -107,7 +109,7 @@ class Settings:
         """
         Check the fields of a connection.
 
-        :param conn_id: The name of the connection, for the errors.
+        :param conn_id: The name of the connection, for errors and metrics.
         :param host: A base URL for all services, or nothing for the vendor's own.
         :param password: The API key.
         :param extra: The extra fields; one that is empty counts as absent.
@@ -120,6 +122,7 @@ class Settings:
             credential=fields.credential(password, read_text),
             endpoints=endpoints,
             folder_id=fields.identifier("folder_id"),
+            conn_id=conn_id,
             model=fields.text("model") or DEFAULT_MODEL,
             polls_per_second=fields.positive("polls_per_second") or POLLS_PER_SECOND,
             submits_per_second=fields.positive("submits_per_second") or SUBMITS_PER_SECOND,

@@ -68,13 +68,13 @@ class AsyncClient:
         answer = await self._exchange(call, authorization)
         if answer.status == 401 and authorization and self._tokens.refused(authorization):
             answer = await self._exchange(call, await self._authorization())
-        return sending.read(call, answer, self._tokens)
+        return sending.read(call, answer, self._tokens, self.settings)
 
     async def _authorization(self) -> str:
         async with self._token_lock:
             if due := self._tokens.due(time.time()):
                 with sending.before_the_call():
-                    token = sending.read(due, await self._exchange(due, None), self._tokens)
+                    token = sending.read(due, await self._exchange(due, None), self._tokens, self.settings)
                 self._tokens.accept(token, time.time())
             return self._tokens.header()
 

@@ -82,7 +82,7 @@ class Client:
         answer = self._exchange(call, authorization)
         if answer.status == 401 and authorization and self._tokens.refused(authorization):
             answer = self._exchange(call, self._authorization())
-        return sending.read(call, answer, self._tokens)
+        return sending.read(call, answer, self._tokens, self._settings)
 
     def stream(self, call: Call[T]) -> Iterator[T]:
         """
@@ -97,7 +97,7 @@ class Client:
                     line = next(lines, None)
                 if line is None:
                     return
-                yield sending.read(call, Answer(200, line, response.headers), self._tokens)
+                yield sending.read(call, Answer(200, line, response.headers), self._tokens, self._settings)
 
     def _repeat(self, call: Call[Any], once: Callable[[], R]) -> R:
         attempt = 1
@@ -121,7 +121,7 @@ class Client:
             response = self._request(call, self._authorization(), opening=True)
         if response.status_code != 200:
             with response:
-                sending.read(call, self._answer(call, response), self._tokens)
+                sending.read(call, self._answer(call, response), self._tokens, self._settings)
         return response
 
     def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
@@ -139,7 +139,7 @@ class Client:
         with self._token_lock:
             if due := self._tokens.due(time.time()):
                 with sending.before_the_call():
-                    token = sending.read(due, self._exchange(due, None), self._tokens)
+                    token = sending.read(due, self._exchange(due, None), self._tokens, self._settings)
                 self._tokens.accept(token, time.time())
             return self._tokens.header()
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
 from airflow_provider.yandex_ai_studio.durability.journal import (
@@ -31,6 +31,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     ServiceUnavailable,
     SubmissionUnknown,
 )
+from airflow_provider.yandex_ai_studio.telemetry import Metric, tags_of, tell
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -56,12 +57,14 @@ class Submitted:
     :param submitted_at: When it was first submitted, in seconds since the epoch.
     :param deadline: When to stop waiting for it, likewise.
     :param operation: What was last seen of it, if anything.
+    :param cleared: Somebody cleared the task since it was submitted.
     """
 
     operation_id: str
     submitted_at: float
     deadline: float
     operation: Operation | None = None
+    cleared: bool = False
 
 
 class Submission:
@@ -125,7 +128,7 @@ class Submission:
         if record is not None and step is Step.LOOK:
             fate, seen = self._look(record, cleared)
             if fate not in (Fate.SUBMIT_ANEW, Fate.REPLACE):
-                return self._found(record, fate, seen)
+                return self._found(record, fate, seen, cleared)
         self._before()
         if record is not None and (step in (Step.REPLACE, Step.START_OVER) or fate is Fate.REPLACE):
             self._cancel(record)
@@ -155,7 +158,7 @@ class Submission:
         self._log.info("Operation %s: %s", record.operation_id, fate.value)
         return fate, seen if isinstance(seen, Operation) else None
 
-    def _found(self, record: Record, fate: Fate, seen: Operation | None) -> Submitted:
+    def _found(self, record: Record, fate: Fate, seen: Operation | None, cleared: bool) -> Submitted:
         """Go on with a known operation; and write down what another attempt must know of this one."""
         if record.model not in (None, self._model):
             self._log.info(
@@ -168,7 +171,9 @@ class Submission:
             known = replace(known, waited_from=self._hook.clock())
         if known != record:
             self._write_down(known)
-        return Submitted(str(known.operation_id), known.submitted_at, known.deadline(self._policy.timeout), seen)
+        self._tell("found")
+        deadline = known.deadline(self._policy.timeout)
+        return Submitted(str(known.operation_id), known.submitted_at, deadline, seen, cleared)
 
     def _cancel(self, record: Record) -> None:
         operation_id = str(record.operation_id)
@@ -206,8 +211,12 @@ class Submission:
             # In this order: what a log names must be found by the next attempt.
             self._write_down(replace(intent, operation_id=operation.id))
             self._log.info("Submitted: operation %s", operation.id)
+            self._tell("submitted")
             return Submitted(operation.id, intent.submitted_at, intent.deadline(self._policy.timeout), operation)
         raise AssertionError("the loop above returns or raises")
+
+    def _tell(self, name: Literal["submitted", "found"]) -> None:
+        tell(Metric(name), tags=tags_of(self._hook.conn_id, self._model))
 
     def _write_down(self, record: Record) -> None:
         """Write down an id that is known and paid for: a store out of order is no reason to lose it."""

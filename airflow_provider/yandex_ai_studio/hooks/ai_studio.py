@@ -31,6 +31,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     ServiceUnavailable,
     YandexAIStudioError,
 )
+from airflow_provider.yandex_ai_studio.telemetry import Metric, tags_of, tell
 from airflow_provider.yandex_ai_studio.waiting import schedule
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait, decide
 
@@ -213,6 +214,7 @@ class YandexAIStudioHook(BaseHook):
         :param repeat: Ask again, up to half a minute, where the service gives no answer for now.
         :raises NotFound: The service does not know it (any more).
         """
+        tell(Metric("reads"), tags=tags_of(self.conn_id))
         return self.get_conn().send(operations.read(self.settings.endpoints, of, operation_id), repeat=repeat)
 
     def cancel_operation(self, operation_id: str, of: Api = "completion") -> Operation:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from airflow_provider.yandex_ai_studio.answers.delivery import deliver
+from airflow_provider.yandex_ai_studio.answers.delivery import deliver, tell_success
 from airflow_provider.yandex_ai_studio.answers.outcome import OWNER, answer_of, final, invalid
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output
@@ -43,6 +43,15 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
 from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant
+from airflow_provider.yandex_ai_studio.telemetry import (
+    Metric,
+    Tags,
+    describe,
+    request_attributes,
+    tags_of,
+    tell,
+    telling_failures,
+)
 from airflow_provider.yandex_ai_studio.waiting.decision import Wait
 
 if TYPE_CHECKING:
@@ -227,6 +236,15 @@ class OperationOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, unless an earlier attempt did; then defer, wait, or return the id."""
+        with telling_failures(self._tags):
+            return self._begin(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral."""
+        with telling_failures(self._tags):
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    def _begin(self, context: Context) -> Any:
         policy = self._policy()
         self._check_end()
         request = self.request()
@@ -236,7 +254,10 @@ class OperationOperator(BaseOperator):
         )
         if self.at_once:
             self.before_submission(request)
-            return self._deliver(context, *self.generate(request))
+            began = self.hook.clock()
+            answer = self.generate(request)
+            tell(Metric("submitted"), tags=self._tags())
+            return self._deliver(context, *answer, since=began)
         journal = Journal(context.get("task_state_store"))
         submitted = Submission(
             self.submission_call(request),
@@ -253,6 +274,7 @@ class OperationOperator(BaseOperator):
         ).run()
         self._kill_target = (context["ti"], submitted.operation_id, journal)
         context["ti"].xcom_push("operation_id", submitted.operation_id)
+        describe(request_attributes(request.model_uri, submitted.operation_id))
         wait = Wait(submitted.operation_id, submitted.submitted_at, submitted.deadline, api=self.api)
         seen = submitted.operation
         if seen and seen.error:
@@ -260,7 +282,7 @@ class OperationOperator(BaseOperator):
         if not self.wait_for_completion:
             return submitted.operation_id
         if seen and (seen.done or self.hook.clock() >= submitted.deadline):
-            return self._take(context, wait, seen)
+            return self._take(context, wait, seen, counted=submitted.cleared)
         if self.deferrable:
             limit = limit_of(self, context["ti"].start_date)
             self._defer(replace(wait, deadline=min(submitted.deadline, limit or submitted.deadline)))
@@ -301,10 +323,15 @@ class OperationOperator(BaseOperator):
                 wakeup, operation = Wakeup(wakeup.wait, end.outcome), end.operation
         return self._take(context, wakeup.wait, operation)
 
-    def _take(self, context: Context, wait: Wait, operation: Operation) -> Any:
+    def _take(self, context: Context, wait: Wait, operation: Operation, *, counted: bool = False) -> Any:
+        """
+        Take the answer.
+
+        :param counted: It was there when somebody cleared the task, which then most likely has taken it before.
+        """
         with self._telling(context, wait):
             generation = answer_of(operation, replace(OWNER, timeout=_AFTER_TIMEOUT[self.on_timeout]))
-        return self._deliver(context, generation, wait.operation_id)
+        return self._deliver(context, generation, wait.operation_id, since=wait.submitted_at, counted=counted)
 
     @contextmanager
     def _telling(self, context: Context, wait: Wait) -> Iterator[None]:
@@ -322,14 +349,31 @@ class OperationOperator(BaseOperator):
                 raise final(error) from error
             raise
 
-    def _deliver(self, context: Context, generation: Generation, operation_id: str | None) -> Any:
-        deliver(context["ti"], generation, operation_id, self.log, beside=self.beside(generation))
+    def _deliver(
+        self,
+        context: Context,
+        generation: Generation,
+        operation_id: str | None,
+        *,
+        since: float,
+        counted: bool = False,
+    ) -> Any:
+        tags = None if counted else self._tags()
+        deliver(context["ti"], generation, operation_id, self.log, tags=tags, beside=self.beside(generation))
         try:
-            return self.value_of(generation)
+            value = self.value_of(generation)
         except InvalidOutput as error:
             context["ti"].xcom_push("text", generation.text)
             self._strike_out(context, operation_id)  # else another attempt would take the same answer
             raise invalid(generation, operation_id, error) from error
+        if tags is not None:
+            tell_success(since, self.hook.clock(), tags)
+        return value
+
+    def _tags(self) -> Tags:
+        """Return what tells the metrics of this task apart. The connection is not looked up for it."""
+        settings = vars(self.hook).get("settings")
+        return tags_of(self.conn_id, self.model or (settings.model if settings else None))
 
     def _strike_out(self, context: Context, operation_id: str | None) -> None:
         """Spare the next attempt a look at what came to nothing: it may not get through, and cost the attempt."""
@@ -357,6 +401,7 @@ class OperationOperator(BaseOperator):
                 end_from_trigger=end_from_trigger,
                 cancel_on_kill=self.cancel_on_kill,
                 api=wait.api,
+                model=self._tags().get("model"),
             ),
             method_name="execute_complete",
             timeout=deferral_timeout(wait, self.hook.clock()),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, AirflowTaskTimeout
 
-from airflow_provider.yandex_ai_studio.answers.delivery import deliver
+from airflow_provider.yandex_ai_studio.answers.delivery import deliver, tell_success
 from airflow_provider.yandex_ai_studio.answers.outcome import OBSERVER, answer_of, expired, final
 from airflow_provider.yandex_ai_studio.api.checks import choice, wrong
 from airflow_provider.yandex_ai_studio.api.endpoints import is_id
@@ -42,6 +42,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
 from airflow_provider.yandex_ai_studio.sensors.start import template_for_the_triggerer
+from airflow_provider.yandex_ai_studio.telemetry import Tags, tags_of, telling_failures
 from airflow_provider.yandex_ai_studio.waiting.decision import AskAgain, Wait, decide
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Take the answer if it is there; else defer, or poke."""
-        with self._softened():
+        with telling_failures(self._tags), self._softened():
             _check(self.operation_id)
             if not self.deferrable:
                 return super().execute(context)
@@ -191,7 +192,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume, and skip on no more than :meth:`execute` does: Airflow would skip on any error."""
-        with self._softened():
+        with telling_failures(self._tags), self._softened():
             return super().resume_execution(next_method, next_kwargs, context)
 
     def _text(self, context: Context, operation: Operation) -> str:
@@ -199,8 +200,13 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             generation = answer_of(operation, OBSERVER)
         except OperationError as error:
             raise final(error) from error
-        deliver(context["ti"], generation, operation.id, self.log)
+        tags, created_at = self._tags(), operation.created_at
+        deliver(context["ti"], generation, operation.id, self.log, tags=tags)
+        tell_success(created_at.timestamp() if created_at else None, self.hook.clock(), tags)
         return generation.text
+
+    def _tags(self) -> Tags:
+        return tags_of(self.conn_id)
 
     @contextmanager
     def _softened(self) -> Iterator[None]:

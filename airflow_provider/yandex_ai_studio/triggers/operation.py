@@ -12,6 +12,7 @@ from typing import Any
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
+from airflow_provider.yandex_ai_studio.answers.delivery import tell_answer, tell_success
 from airflow_provider.yandex_ai_studio.answers.outcome import story_of, xcoms_of
 from airflow_provider.yandex_ai_studio.api.models import Api, Generation
 from airflow_provider.yandex_ai_studio.durability.kill import (
@@ -22,6 +23,7 @@ from airflow_provider.yandex_ai_studio.durability.kill import (
 )
 from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN, Wakeup
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+from airflow_provider.yandex_ai_studio.telemetry import tags_of
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Outcome, Wait
 
 _settling: set[asyncio.Task[None]] = set()
@@ -43,6 +45,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         start of a worker. Everything else always resumes on the worker.
     :param cancel_on_kill: Cancel the operation when the task is taken from the trigger for good.
     :param api: The API that the operation belongs to.
+    :param model: The model that it asks, for the metrics.
     :param margin: Without a ``deadline``, how many seconds before Airflow's own timeout to stop.
     """
 
@@ -58,6 +61,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         "cancel_on_kill",
         "api",
         "margin",
+        "model",
     )
 
     def __init__(
@@ -70,6 +74,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         cancel_on_kill: bool = False,
         api: Api = "completion",
         margin: float = DEFERRAL_MARGIN.total_seconds(),
+        model: str | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow leaves it untyped
@@ -81,6 +86,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         self.cancel_on_kill = cancel_on_kill
         self.api = api
         self.margin = margin
+        self.model = model
         self.timeout_after: datetime | None = None  # the triggerer sets it
         if unknown:
             self.log.warning("Ignoring fields of another release: %s", ", ".join(sorted(unknown)))
@@ -118,6 +124,9 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
             self.log.info(story_of(answer, self.operation_id))
             try:
                 await _push(ti, answer)
+                tags = tags_of(self.conn_id, self.model)
+                tell_answer(answer, self.operation_id, tags)
+                tell_success(wait.submitted_at, time.time(), tags)
                 yield TaskSuccessEvent()
                 return
             except Exception as error:

@@ -30,6 +30,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     RateLimited,
     RequestError,
 )
+from airflow_provider.yandex_ai_studio.telemetry import Metric, tags_of, tell
 from airflow_provider.yandex_ai_studio.waiting import schedule
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait, decide
 from airflow_provider.yandex_ai_studio.waiting.link import Connect, Link
@@ -93,10 +94,12 @@ class OperationPoller:
     """
     Asks about many operations, within one budget.
 
-    :param connect: Looks the Airflow connection up and returns a client for it.
+    :param conn_id: The Airflow connection.
+    :param connect: Looks it up and returns a client for it.
     """
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, conn_id: str, connect: Connect) -> None:
+        self._tags = tags_of(conn_id)
         self._link = Link(connect)
         self._budget: schedule.RateBudget | None = None
         self._turns = Turns[_Entry](CONNECTIONS, wanted=lambda entry: entry.listening)
@@ -193,6 +196,7 @@ class OperationPoller:
                 now = asyncio.get_running_loop().time()
                 if batch := self._turns.take(now, size):
                     self._budget.sent(now, len(batch))
+                    tell(Metric("reads", len(batch)), tags=self._tags)
                 for entry in batch:
                     self._link.lend(client)
                     task = asyncio.create_task(self._ask(client, self._budget, entry))
@@ -329,7 +333,7 @@ async def watch(conn_id: str, wait: Wait, connect: Connect) -> AsyncIterator[New
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     poller = pollers.get(conn_id)
     if poller is None or poller.closing:
-        poller = pollers[conn_id] = OperationPoller(connect)
+        poller = pollers[conn_id] = OperationPoller(conn_id, connect)
     try:
         async for news in poller.watch(wait):
             yield news
