@@ -55,6 +55,7 @@ def parsed(**parameters: Any) -> Any:
         ({"max_total_tokens": 0}, "`max_total_tokens`"),
         ({"max_cost": -1}, "`max_cost`"),
         ({"chunk_size": 0}, "`chunk_size`"),
+        ({"chunk_size": "250"}, "`chunk_size`"),
         ({"chunk_size": None}, "`chunk_size`"),
         ({"timeout": 0}, "`timeout`"),
         ({"timeout": timedelta(days=4)}, "`timeout`"),

@@ -173,12 +173,11 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         """
         choice(str(self.on_row_error), "on_row_error", ("fail", "keep"))
         choice(str(self.output_format), "output_format", ("jsonl", "parquet"))
-        for name, value in (("row_retries", self.row_retries), ("max_failed_rows", self.max_failed_rows)):
+        for name, least in (("row_retries", 0), ("max_failed_rows", 0), ("chunk_size", 1)):
+            value = getattr(self, name)
             optional = name == "max_failed_rows" and value is None
-            if not optional and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-                raise wrong(f"`{name}` must be a whole number of at least 0, not {value!r}")
-        if self.chunk_size is None or count(self.chunk_size, "chunk_size") is None:
-            raise wrong("`chunk_size` must be a whole number of at least 1, not None")
+            if not optional and (type(value) is not int or value < least):
+                raise wrong(f"`{name}` must be a whole number of at least {least}, not {value!r}")
         seconds_of(self.timeout)
         if isinstance(self.inputs, str) and is_constant(self.inputs):
             suffix_of(self.inputs)
