@@ -187,6 +187,16 @@ def test_too_many_failed_rows_stop_the_run(task: Callable[..., BulkTask], emulat
     assert len(rows_of(tmp_path / "out")) == 600
 
 
+def test_a_chunk_without_rows_of_its_own_has_no_part_and_is_not_missed(
+    task: Callable[..., BulkTask], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = task(inputs=[*texts(2), *texts(2)], chunk_size=2, output_path=str(tmp_path))
+    for _ in range(2):
+        assert run.attempt()["parts"] == ["part-00000.jsonl", "part-twins-00000.jsonl"]
+    assert run.submissions == 2
+    assert "is gone" not in capsys.readouterr().out
+
+
 def test_an_empty_list_ends_well(task: Callable[..., BulkTask], tmp_path: Path) -> None:
     assert task(inputs=[]).attempt() == []
     manifest = task(inputs=[], output_path=str(tmp_path / "out")).attempt()

@@ -209,7 +209,7 @@ class Attempt:
         """Open the chunks again whose rows failed or are missing, or whose part is gone."""
         names = folder.names()
         for number, tally in list(head.done.items()):
-            gone = folder.part_name(number) not in names
+            gone = any(tally.counts) and folder.part_name(number) not in names
             if not gone and not tally.flawed:
                 continue
             chunk = self.ledger.chunk(number)

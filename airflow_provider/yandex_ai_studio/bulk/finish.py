@@ -27,7 +27,7 @@ def write_end(
     """
     head = chunks.head
     close_all(chunks)
-    parts = [folder.part_name(number) for number in range(head.chunks)]
+    parts = [folder.part_name(number) for number in range(head.chunks) if any(head.done[number].counts)]
     whole = chunks.tally()
     for name, rows in _parts_of_twins(chunks, folder):
         folder.write_part(name, rows)

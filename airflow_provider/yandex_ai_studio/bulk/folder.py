@@ -24,6 +24,9 @@ MANIFEST = "manifest.json"
 OWNER = "_request_set.json"
 """Says whose output this is while there is no manifest yet. Readers of parts skip names that begin so."""
 
+NO_LINE_ENDS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
+"""A line must stay one to those who split a text at all that Python takes for the end of a line."""
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -173,4 +176,4 @@ def counts_of(rows: Iterable[Mapping[str, Any]], statuses: Sequence[str]) -> tup
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(value, ensure_ascii=False).translate(NO_LINE_ENDS).encode() + b"\n"
