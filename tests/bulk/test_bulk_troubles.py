@@ -63,6 +63,44 @@ def test_a_pace_above_the_quota_adapts_to_it(connect: Callable[..., None], emula
     assert run.clock.now - began < 1.3 * (30 + 20)
 
 
+def test_a_read_that_meets_a_429_waits_for_its_turn_and_gives_nothing_up(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    run = task(inputs=texts(100))
+    wait = run._wait
+
+    def crowd(trigger: Any) -> None:
+        wait(trigger)
+        run.event = {"reason": "in a test", "chunks": [0]}
+        if len(run.deferrals) == 1:
+            emulator.fault("operations.get", "status", status=429, times=40, after=30)
+
+    run._wait = crowd  # type: ignore[method-assign]
+    assert None not in run.attempt()
+    assert len(run.deferrals) == 1
+
+
+def test_a_worker_that_meets_nothing_but_429_does_not_wait_for_its_turn_for_ever(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    run = task(inputs=texts(20))
+    wait = run._wait
+    worked = []
+
+    def full(trigger: Any) -> None:
+        worked.append(run.clock.now)
+        wait(trigger)
+        emulator.clear_faults()
+        worked.append(run.clock.now)
+        if len(run.deferrals) == 1:
+            emulator.fault("operations.get", "status", status=429, times=None)
+
+    run._wait = full  # type: ignore[method-assign]
+    assert None not in run.attempt()
+    assert len(run.deferrals) == 2
+    assert 15 < worked[2] - worked[1] < 30
+
+
 def test_a_service_out_of_order_keeps_no_worker(task: Callable[..., BulkTask], emulator: Emulator) -> None:
     emulator.fault("completionAsync", "status", status=503, times=60)
     run = task(inputs=texts(20))

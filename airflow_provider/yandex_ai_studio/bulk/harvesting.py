@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 
+PATIENCE = 15.0
+"""Seconds of nothing but 429 after which a worker does not wait for its turn any more."""
+
 
 class Harvesting:
     """
@@ -53,6 +56,7 @@ class Harvesting:
         self._wakeup = wakeup
         self._log = log
         self._reads = schedule.RateBudget(hook.settings.polls_per_second)
+        self._heard_at = hook.clock()
         for number, opened in chunks.open.items():
             if wakeup.chunks is not None and number not in wakeup.chunks and not opened.chunk.waiting:
                 opened.look_at = (
@@ -85,8 +89,10 @@ class Harvesting:
         seen = self._pool.ask(self._look, [opened.chunk.ids[row][0] for opened, row in picked])
         now = self._hook.clock()
         changed: dict[int, OpenChunk] = {}
-        for opened, _ in picked:
-            opened.narrow = False
+        for (opened, _), found in zip(picked, seen, strict=True):
+            if not isinstance(found, RateLimited):
+                opened.narrow = False
+                self._heard_at = now
         for (opened, row), found in zip(picked, seen, strict=True):
             self._reads.answered(now)
             operation_id, submitted_at = opened.chunk.ids[row]
@@ -102,6 +108,8 @@ class Harvesting:
                     continue
                 case RateLimited():
                     self._reads.slow_down(now)
+                    if now - self._heard_at <= PATIENCE:
+                        continue  # to wait for its turn is cheaper than to read again what was read here
                 case RequestError() if self._wakeup.refused and not isinstance(found, NotFound | ServiceUnavailable):
                     raise found
                 case _:
