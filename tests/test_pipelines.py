@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,8 @@ def home(tmp_path: Path, emulator: Emulator, database: str) -> Home:
     connection = {"conn_type": "postgres", "host": url.query["host"], "login": url.username, "schema": url.database}
     environment = {
         "AIRFLOW_CONN_FEEDBACK_DB": json.dumps(connection),
+        "AIRFLOW_CONN_MAIL_DB": json.dumps(connection),
+        "INVOICES_FOLDER": str(tmp_path / "invoices"),
         "SUMMARIES_FOLDER": str(tmp_path / "summaries"),
     }
     return Home(tmp_path, emulator, environment)
@@ -89,3 +93,30 @@ def test_the_nightly_summaries_pay_once_for_each_row_and_try_a_failed_one_the_ne
     succeeds(home, "nightly_summaries")
     assert submissions(emulator) == 34
     assert dict(sql("select id, summary from feedback_summaries")) == found
+
+
+def test_extraction_fills_typed_columns_and_leaves_out_what_does_not_fit(
+    home: Home, emulator: Emulator, sql: Sql
+) -> None:
+    sql("create table mail (id bigint primary key, body text)")
+    for number in range(1, 6):
+        sql("insert into mail values (%s, %s)", number, f"Supplier {number} writes: please pay.")
+    no_date = {"supplier": "Supplier 3", "due": "next week", "amount": 5, "currency": "RUB"}
+    emulator.fault(
+        "completionAsync",
+        "operation_answer",
+        match="Supplier 3 ",
+        times=None,
+        body={"alternatives": [{"message": {"role": "assistant", "text": json.dumps(no_date)}}]},
+    )
+    succeeds(home, "extract_invoices")
+    rows = {row[0]: row[1:] for row in sql("select id, supplier, due, amount, currency from invoices")}
+    assert set(rows) == {1, 2, 4, 5}
+    assert all(f"Supplier {number}" in row[0] for number, row in rows.items())
+    assert {tuple(map(type, row)) for row in rows.values()} == {(str, date, Decimal, str)}
+    assert submissions(emulator) == 5 + 2  # what does not fit is asked three times
+
+    emulator.clear_faults()
+    succeeds(home, "extract_invoices")
+    assert submissions(emulator) == 7 + 1
+    assert sql("select count(*), count(due) from invoices") == [(5, 5)]

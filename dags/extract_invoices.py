@@ -1,0 +1,101 @@
+"""
+From texts to columns: what suppliers write, as typed columns of a table.
+
+The model is asked for values of a pydantic model. A text that does not fit is asked again, and after that left out: the
+table never sees a date that is none. Only messages that are not in the table yet are paid for.
+
+Needs `pip install apache-airflow-providers-postgres`, an Airflow connection `mail_db`, and in it a table `mail` with
+the columns `id` (bigint, the primary key) and `body` (text).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import pendulum
+from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+from airflow.sdk import BaseHook, CronDataIntervalTimetable, ObjectStoragePath, dag, task
+from pydantic import BaseModel, Field
+
+DATABASE = "mail_db"
+FOLDER = os.environ.get("INVOICES_FOLDER", str(Path.cwd() / "invoices"))  # in production: s3://... or gs://...
+
+
+class Invoice(BaseModel):
+    """The columns."""
+
+    supplier: str
+    due: date
+    amount: float = Field(ge=0)
+    currency: Literal["RUB", "USD", "EUR"]
+
+
+@dag(
+    schedule=CronDataIntervalTimetable("0 4 * * *", timezone="Europe/Moscow"),
+    start_date=pendulum.datetime(2026, 1, 5, tz="Europe/Moscow"),
+    catchup=False,
+    max_active_runs=1,
+    tags=["yandex-ai-studio", "example"],
+)
+def extract_invoices():
+    create_table = SQLExecuteQueryOperator(
+        task_id="create_table",
+        conn_id=DATABASE,
+        sql="""
+            create table if not exists invoices (
+                id bigint primary key, supplier text, due date, amount numeric(12, 2), currency char(3)
+            )
+        """,
+    )
+
+    @task.yandex_ai_studio(
+        bulk=True,
+        id_field="id",
+        instructions="Take out the invoice that a supplier writes about.",
+        prompt="{{ row.body }}",
+        temperature=0,
+        output_path=f"{FOLDER}/{{{{ run_id }}}}",
+        on_row_error="keep",
+        max_failed_rows=100,
+        retries=2,
+    )
+    def extract() -> list[Invoice]:
+        """Read the messages that have no invoice yet. A retry goes on with the same ones."""
+        new = "select id, body from mail where id not in (select id from invoices) order by id limit 10000"
+        rows = BaseHook.get_connection(DATABASE).get_hook().get_records(new)
+        return [{"id": number, "body": body} for number, body in rows]
+
+    @task
+    def load(manifest: dict[str, Any]) -> None:
+        """Write the values. To write them again changes nothing."""
+        columns = list(Invoice.model_fields)
+        BaseHook.get_connection(DATABASE).get_hook().insert_rows(
+            "invoices",
+            (
+                (int(row["custom_id"]), *(row["output"][column] for column in columns))
+                for row in answers(manifest)
+                if row["status"] == "success"
+            ),
+            target_fields=["id", *columns],
+            replace=True,
+            replace_index="id",
+        )
+
+    invoices = extract()
+    create_table >> invoices
+    load(invoices)
+
+
+def answers(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Read the answers of a bulk task, part by part."""
+    for part in manifest["parts"]:
+        with (ObjectStoragePath(manifest["result_uri"]) / part).open() as lines:
+            yield from map(json.loads, lines)
+
+
+extract_invoices()
