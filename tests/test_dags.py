@@ -71,5 +71,13 @@ def test_an_example_dag_runs_as_it_is(dag_id: str, generations: int, loaded: dic
         assert rows == (generations, generations)
 
 
+def test_what_is_urgent_goes_to_a_person(tmp_path: Path) -> None:
+    urgent = {"role": "assistant", "text": '{"topic": "payment", "urgency": 5}'}
+    with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=0.5) as emulator:
+        emulator.fault("completionAsync", "operation_answer", body={"alternatives": [{"message": urgent}]})
+        tasks = Home(tmp_path, emulator).test("triage_feedback")["tasks"]
+    assert (tasks["ask_a_person"], tasks["file"]) == ("success", "skipped")
+
+
 def test_a_dag_file_loads_no_more_libraries_than_airflow_itself() -> None:
     assert python(f"{SDK}\n{OURS}\n{LOADED}") == python(f"{SDK}\n{LOADED}")
