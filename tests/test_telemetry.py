@@ -8,13 +8,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferralTimeout, TaskDeferred
 from airflow.sdk.execution_time.xcom import XCom
+from airflow.sdk.observability.stats import Stats as AirflowStats
 from airflow.triggers.base import TaskSuccessEvent
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -325,6 +328,31 @@ async def test_a_round_of_the_poller_is_counted_at_once(
     await asyncio.gather(*(end_of(connector, operation_id) for operation_id in ids))
     assert stats.counts["reads"] == reads(emulator) == 40
     assert len(stats.tags["reads"]) < 10
+
+
+def test_airflow_s_own_metrics_take_what_is_told() -> None:
+    """What they refuse would be swallowed."""
+    taken: list[Any] = []
+
+    class Backend:
+        def incr(self, stat: str, count: int = 1, rate: float = 1, *, tags: Any = None) -> None:
+            taken.append((stat, count, tags))
+
+        def timing(self, stat: str, dt: timedelta, *, tags: Any = None) -> None:
+            taken.append((stat, dt, tags))
+
+    parameters = signature(AirflowStats.initialize).parameters
+    legacy = {"export_legacy_names": True} if "export_legacy_names" in parameters else {}
+    AirflowStats.initialize(factory=Backend, **legacy)
+    try:
+        metrics = telemetry.Metric("failed", 3, reason="expired"), telemetry.Metric("waited", 1.5)
+        telemetry.tell(*metrics, telemetry.Metric("reads", 0), tags={"conn_id": "c"})
+    finally:
+        AirflowStats.initialize(factory=NoStatsLogger, **legacy)
+    assert taken == [
+        ("yandex_ai_studio.failed", 3, {"conn_id": "c", "reason": "expired"}),
+        ("yandex_ai_studio.waited", timedelta(seconds=1.5), {"conn_id": "c"}),
+    ]
 
 
 def test_a_broken_backend_costs_no_answer(
