@@ -22,6 +22,33 @@ AWKWARD = 'Утка №7 \u2028 is\u0085 "blue",\u2029 {{ no_template }} 🦆.'
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bulk.md").read_text()
 
+OF_COMMON_AI = {
+    "schema_version": 1,
+    "ordered": False,
+    "rejoin_key": "index",
+    "request_count": 7,
+    "counts": {"succeeded": 6, "errored": 1, "invalid_output": 0, "expired": 0, "cancelled": 0, "missing": 0},
+    "terminal_reason": "partial",
+    "duplicate_result_count": 0,
+    "out_of_range_result_count": 0,
+    "structured": False,
+    "output_type_ref": None,
+}
+"""What the manifest of common.ai 1.0.0 says of such rows."""
+
+NAMED_BY_COMMON_AI = {
+    "custom_id",
+    "index",
+    "status",
+    "output",
+    "raw_output",
+    "error",
+    "model",
+    "usage",
+    "finish_reason",
+}
+"""What its rows hold."""
+
 Rows = list[tuple[str, int, str, Any, Any]]
 
 
@@ -145,4 +172,7 @@ def test_lines_are_lines_to_those_who_split_a_text_as_common_ai_shows(
     manifest = manifest_of()
     folder = ObjectStoragePath(manifest["result_uri"])
     lines = [line for part in manifest["parts"] for line in (folder / part).read_text().splitlines() if line]
-    assert told([json.loads(line) for line in lines]) == answers()
+    rows = [json.loads(line) for line in lines]
+    assert told(rows) == answers()
+    assert all(set(row) >= NAMED_BY_COMMON_AI for row in rows)
+    assert {name: manifest[name] for name in OF_COMMON_AI} == OF_COMMON_AI
