@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from importlib.metadata import version
@@ -10,11 +11,21 @@ from pathlib import Path
 import pytest
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
-from dag_runs import Home, python
+from dag_runs import DAGS, Home, python
 from support import API_KEY, FOLDER, KEEPS_STATE
 
 SKIPPED = {"triage_feedback": {"ask_a_person"}}
 """The tasks that a branch leaves out."""
+
+DIGEST = """
+import json, sys
+from types import SimpleNamespace
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import Asset
+events = {Asset("review_summaries"): [SimpleNamespace(extra=json.loads(sys.argv[2]))]}
+prompt = DagBag(sys.argv[1]).dags["review_digest"].get_task("digest").python_callable(events)
+print("RESULT", json.dumps(prompt, ensure_ascii=False))
+"""
 
 SDK = "import airflow.sdk as sdk, sys; sdk.BaseOperator, sdk.BaseSensorOperator, sdk.BaseHook, sdk.PokeReturnValue"
 OURS = """
@@ -77,6 +88,21 @@ def test_what_is_urgent_goes_to_a_person(tmp_path: Path) -> None:
         emulator.fault("completionAsync", "operation_answer", body={"alternatives": [{"message": urgent}]})
         tasks = Home(tmp_path, emulator).test("triage_feedback")["tasks"]
     assert (tasks["ask_a_person"], tasks["file"]) == ("success", "skipped")
+
+
+@needs_state_store
+@pytest.mark.skipif(not KEEPS_STATE, reason="the bulk operator refuses to run without a state store")
+def test_the_event_of_an_asset_leads_the_next_dag_to_the_answers(tmp_path: Path) -> None:
+    with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=0.5) as emulator:
+        home = Home(tmp_path, emulator, {"REVIEWS_FOLDER": str(tmp_path / "reviews")})
+        assert home.test("summarize_reviews")["run"] == "success"
+        assert emulator.stats()["submissions"] == 3
+    with closing(sqlite3.connect(tmp_path / "airflow.db")) as database:
+        (event,) = database.execute("select extra from asset_event where source_task_id = 'summarize'").fetchall()
+    prompt = json.loads(python(DIGEST, str(DAGS), event[0], **home.environment))
+    _, _, *summaries = prompt.splitlines()
+    assert [summary[:2] for summary in summaries] == ["- "] * 3
+    assert all(any(word in summary for summary in summaries) for word in ("courier", "Кассир", "charged twice"))
 
 
 def test_a_dag_file_loads_no_more_libraries_than_airflow_itself() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.execution_time.context import OutletEventAccessors
 from pydantic import BaseModel
 
 from airflow_provider.yandex_ai_studio.bulk.chunks import MOST_TOLD
@@ -195,6 +197,28 @@ def test_a_chunk_without_rows_of_its_own_has_no_part_and_is_not_missed(
         assert run.attempt()["parts"] == ["part-00000.jsonl", "part-twins-00000.jsonl"]
     assert run.submissions == 2
     assert "is gone" not in capsys.readouterr().out
+
+
+def test_an_asset_that_the_task_updates_is_told_what_came_of_the_rows(
+    task: Callable[..., BulkTask], tmp_path: Path
+) -> None:
+    folder, other, alias = Asset("answers"), Asset("other"), AssetAlias("alias")
+    run = task(inputs=texts(3), output_path=str(tmp_path), outlets=[folder, alias, "a table"])
+    events = run.values["outlet_events"] = OutletEventAccessors()
+    events[folder].extra["mine"] = 1
+    manifest = run.attempt()
+    told = events[folder].extra
+    assert told.pop("mine") == 1
+    assert told == {name: manifest[name] for name in told}
+    assert {"result_uri", "counts", "usage", "cost"} <= set(told)
+    assert (events[other].extra, events[alias].asset_alias_events) == ({}, [])
+
+
+def test_a_task_that_returns_its_texts_may_update_an_asset_too(task: Callable[..., BulkTask]) -> None:
+    run = task(inputs=texts(3), outlets=[Asset("answers")])
+    events = run.values["outlet_events"] = OutletEventAccessors()
+    assert len(run.attempt()) == 3
+    assert events[Asset("answers")].extra == {}
 
 
 def test_an_empty_list_ends_well(task: Callable[..., BulkTask], tmp_path: Path) -> None:

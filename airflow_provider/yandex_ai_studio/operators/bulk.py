@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -39,6 +39,9 @@ REQUEST_FIELDS = (
 )
 """The parameters that go into each request as they are."""
 
+TOLD_TO_ASSETS = ("result_uri", "output_format", "request_count", "counts", "usage", "cost", "currency", "model_id")
+"""What of the manifest is in the event of an asset."""
+
 
 class YandexAIStudioBulkCompletionOperator(BaseOperator):
     """
@@ -47,6 +50,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
     With ``output_path``, writes a part for each chunk of rows and at the end a manifest, and returns the manifest.
     Without it, returns the texts in the order of the rows, or the values in them where ``json_object`` or
     ``json_schema`` asks for one. Needs Airflow 3.3: what was submitted is written down in its ``task_state_store``.
+    An asset in ``outlets`` gets an event with what the manifest counts, and its path.
 
     :param inputs: A list of texts or mappings, as it is or from another task; or the path of a file of JSON lines
         (``.jsonl``, ``.ndjson``) or Parquet on any object storage that Airflow knows.
@@ -197,21 +201,31 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         attempt = self._attempt(context)
         if self.estimate:
             return attempt.estimate()
-        return self._end_or_defer(attempt, attempt.begin())
+        return self._end_or_defer(context, attempt, attempt.begin())
 
     def execute_complete(self, context: Context, event: dict[str, Any], began: Sequence[float] | None = None) -> Any:
         """Go on, once the trigger has said that there is something to do. ``dag.test()`` forgets when it ``began``."""
         from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 
         attempt = self._attempt(context)
-        return self._end_or_defer(attempt, attempt.go_on(began, Wakeup.of(event)))
+        return self._end_or_defer(context, attempt, attempt.go_on(began, Wakeup.of(event)))
 
-    def _end_or_defer(self, attempt: Attempt, outcome: Any) -> Any:
+    def _end_or_defer(self, context: Context, attempt: Attempt, outcome: Any) -> Any:
         from airflow_provider.yandex_ai_studio.bulk.run import Pause
 
         if isinstance(outcome, Pause):
             self._defer(outcome, attempt.limits.timeout)
+        if self.output_path:
+            self._tell_assets(context, outcome)
         return outcome
+
+    def _tell_assets(self, context: Context, manifest: Mapping[str, Any]) -> None:
+        """Say in the event of each asset that the task updates where the answers are, and what came of the rows."""
+        from airflow.sdk.definitions.asset import Asset, AssetRef
+
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset | AssetRef):
+                context["outlet_events"][outlet].extra.update({name: manifest[name] for name in TOLD_TO_ASSETS})
 
     def _defer(self, pause: Pause, timeout: float) -> NoReturn:
         from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN
