@@ -39,7 +39,7 @@ test-matrix:  ## the tests on each Airflow and Python, in environments of their 
 test-mutants: $(VENV)/mutants  ## break the code in small ways, and see which of them no test notices (MUTANTS="api/checks" for a module)
 	$(BIN)/python -m tools.mutants $(MUTANTS)
 
-bench: .bench/venv/ready  ## what waiting costs, against the peers (an environment of its own; an hour and a quarter)
+bench: .bench/venv/ready  ## what waiting costs, against the peers (an environment of its own; an hour and a half)
 	.bench/venv/bin/python -m benchmarks $(BENCH) --json .bench/results.json
 
 lint: $(VENV)/dev  ## style, types and the floors of the house

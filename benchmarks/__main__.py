@@ -5,8 +5,9 @@ Measure what waiting costs.
     b  tasks on a real Airflow on PostgreSQL, by where they end
     c  imports in a DAG file
     d  100, 1,000 and 10,000 waits
+    e  many rows in one task, on a real Airflow, against mapped tasks
 
-Nothing but this machine is needed, and it should have nothing else to do. All of it takes an hour and a quarter
+Nothing but this machine is needed, and it should have nothing else to do. All of it takes an hour and a half
 with three runs, a quarter of an hour with --quick and one run.
 """
 
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import airflow_paths, growth, imports, machine, waits
+from benchmarks import airflow_paths, bulk, growth, imports, machine, waits
 from benchmarks.report import Part
 
 
@@ -29,6 +30,7 @@ def parts(runs: int, quick: bool, say: Callable[[str], None]) -> dict[str, Calla
         "b": lambda: airflow_paths.run(runs, airflow_paths.QUICK_TASKS if quick else airflow_paths.TASKS, say),
         "c": lambda: imports.run(runs, say),
         "d": lambda: growth.run(runs, growth.QUICK_COUNTS if quick else growth.COUNTS, say),
+        "e": lambda: bulk.run(bulk.QUICK if quick else bulk.Sizes(), say),
     }
 
 
@@ -37,12 +39,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="a, b, c or d (default: all)")
-    parser.add_argument("--runs", type=int, default=3, help="how often each is repeated (%(default)s)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="a, b, c, d or e (default: all)")
+    parser.add_argument("--runs", type=int, default=3, help="how often each is repeated, but for e (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="fewer waits and tasks, to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured there")
     chosen = parser.parse_args()
-    if unknown := set(chosen.parts) - set("abcd"):
+    if unknown := set(chosen.parts) - set("abcde"):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     if chosen.runs < 1:
         parser.error("--runs must be at least 1")
