@@ -16,7 +16,7 @@ PIECE = 200_000
 """Characters of one value of the store: Airflow's database takes that in some 20 ms."""
 
 MOST_PIECES = 100
-"""Some 60 MB of rows, for texts as people write them."""
+"""Some 40 MB of rows, for texts as people write them."""
 
 
 def frozen(rows: Any) -> str:
