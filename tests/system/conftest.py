@@ -15,7 +15,7 @@ import jwt
 import pytest
 import requests
 
-from system.plans import EXAMPLES, PACKAGES, PLANS
+from system.plans import BY_ASSET, EXAMPLES, PACKAGES, PLANS
 from system.scene import Run, Service, connection_to, long_service
 from tools.harness.airflow import LocalAirflow
 from tools.harness.emulator import LocalEmulator
@@ -91,7 +91,7 @@ def airflow(
     """Scheduler, triggerer, DAG processor and API server, with the example DAGs and those of this folder."""
     scratch = tmp_path_factory.mktemp("system")
     shutil.copytree(HERE / "dags", scratch / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-    for example in EXAMPLES:
+    for example in (*EXAMPLES, "review_digest"):
         shutil.copy(HERE.parent.parent / "dags" / f"{example}.py", scratch / "dags")
     to_service = {"url": service.url, "folder_id": service.folder_id}
     with (
@@ -105,6 +105,7 @@ def airflow(
             env={
                 "SUMMARIZE_PACKAGES": str(PACKAGES),
                 "SUMMARIZE_DATABASE": str(scratch / "summaries.db"),
+                "REVIEWS_FOLDER": str(scratch / "reviews"),
                 "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
                 "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
                 **(SOON_LOST if EXECUTOR == "celery" else {}),
@@ -115,7 +116,7 @@ def airflow(
                 "iam_token": connection_to(**to_service, iam_token=iam_token),
                 "wrong_key": connection_to(**to_service, password="AQVNwrong-key-of-nobody"),
             },
-            dags=[*sorted({plan.dag_id for plan in PLANS.values()}), "system_bulk", *EXAMPLES],
+            dags=[*sorted({plan.dag_id for plan in PLANS.values()}), "system_bulk", *BY_ASSET, *EXAMPLES],
             progress=print,
         ) as running,
     ):

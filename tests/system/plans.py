@@ -16,6 +16,9 @@ AWKWARD = (
 EXAMPLES = ("summarize_dependencies", "submit_and_wait")
 """The example DAGs that run here, in files of the same names."""
 
+BY_ASSET = ("summarize_reviews", "review_digest")
+"""The DAGs of the example ``review_digest``: the second is scheduled on the asset of the first."""
+
 PACKAGES = 10
 """How many packages the example DAG summarizes."""
 
