@@ -13,6 +13,7 @@ The folders are the floors of one house, and imports only point down::
     client/                how a call is sent: connection settings, credentials, headers, repetition, a sender each
     api/                   the service as values: requests, calls, answers, errors. No I/O
     exceptions.py          everything that is raised
+    telemetry.py links.py  what monitoring is told, and the link to the vendor's console
 
 ``get_provider_info.py`` is what Airflow reads; ``emulator/`` stands apart, and shares no code with the rest.
 """
