@@ -6,6 +6,7 @@ Measure what waiting costs.
     c  imports in a DAG file
     d  100, 1,000 and 10,000 waits
     e  many rows in one task, on a real Airflow, against mapped tasks
+    f  a thousand waits while the key is rotated
 
 Nothing but this machine is needed, and it should have nothing else to do. All of it takes an hour and a half
 with three runs, a quarter of an hour with --quick and one run.
@@ -15,12 +16,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import airflow_paths, bulk, growth, imports, machine, waits
+from benchmarks import airflow_paths, bulk, growth, imports, machine, rotation, waits
 from benchmarks.report import Part
+
+UNLIKE_AN_INSTALLATION = ("PYTHONDONTWRITEBYTECODE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""Variables of a developer's machine: code that is compiled at each start, and certificates that nobody here needs."""
 
 
 def parts(runs: int, quick: bool, say: Callable[[str], None]) -> dict[str, Callable[[], Part]]:
@@ -31,6 +36,7 @@ def parts(runs: int, quick: bool, say: Callable[[str], None]) -> dict[str, Calla
         "c": lambda: imports.run(runs, say),
         "d": lambda: growth.run(runs, growth.QUICK_COUNTS if quick else growth.COUNTS, say),
         "e": lambda: bulk.run(bulk.QUICK if quick else bulk.Sizes(), say),
+        "f": lambda: rotation.run(runs, rotation.QUICK_WAITS if quick else rotation.WAITS, say),
     }
 
 
@@ -39,15 +45,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="a, b, c, d or e (default: all)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="a letter of the list above (default: all)")
     parser.add_argument("--runs", type=int, default=3, help="how often each is repeated, but for e (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="fewer waits and tasks, to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured there")
     chosen = parser.parse_args()
-    if unknown := set(chosen.parts) - set("abcde"):
+    if unknown := set(chosen.parts) - set("abcdef"):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     if chosen.runs < 1:
         parser.error("--runs must be at least 1")
+    for variable in UNLIKE_AN_INSTALLATION:
+        os.environ.pop(variable, None)
     started = time.monotonic()
 
     def say(line: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import requests
 
@@ -19,12 +19,6 @@ class ChaosService(LocalEmulator):
 
     def __init__(self, *options: str) -> None:
         super().__init__("--grpc-port", "0", *options)
-
-    def __enter__(self) -> Self:
-        """Start it, and read both addresses."""
-        super().__enter__()
-        self.url, _, self.grpc_target = self.url.partition(", gRPC on ")
-        return self
 
     @property
     def port(self) -> int:

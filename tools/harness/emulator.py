@@ -36,7 +36,7 @@ class LocalEmulator:
         line = self._process.stdout.readline()
         if "http://" not in line:
             raise RuntimeError(f"The emulator did not start: {line!r}")
-        self.url = line[line.index("http://") :].strip()
+        self.url, _, self.grpc_target = line[line.index("http://") :].strip().partition(", gRPC on ")
         return self
 
     def __exit__(
