@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider.yandex_ai_studio.api import completion, iam, responses
-from airflow_provider.yandex_ai_studio.api.call import Answer, answer_of_grpc, no_answer, result_of
+from airflow_provider.yandex_ai_studio.api.call import Answer, answer_of_grpc, clean, no_answer, result_of, unsendable
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.api.models import Generation, IssuedToken, Message, Operation
@@ -289,3 +289,72 @@ def test_an_error_about_an_operation_is_its_end_and_no_refusal_even_where_its_id
 def test_the_metadata_service_s_token_is_used_whatever_it_says_of_its_life(told, lasts):
     body = {"access_token": "t1.x", "expires_in": told}
     assert result_of(iam.metadata_token(VENDOR, now=NOW), answer(200, body)) == IssuedToken("t1.x", NOW + lasts)
+
+
+WHOLE = [
+    (
+        refusal(SUBMIT, 500, {"message": "boom."}, **{"x-request-id": "r1"}),
+        "Could not submit the completion: the service answered HTTP 500: boom. It may have been taken all the same. "
+        "Request id for the vendor's support: r1.",
+    ),
+    (
+        refusal(SUBMIT, 503),
+        "Could not submit the completion: the service answered HTTP 503, without a reason that can be read. "
+        "The service did not take it.",
+    ),
+    (
+        refusal(GET, 503, {"error": "X marks no spot. X"}),
+        f"Could not {GET.aim}: the service answered HTTP 503: X marks no spot. X.",
+    ),
+    (
+        refusal(SUBMIT, 200, b"<html>", **{"content-type": "text/html", "x-request-id": "r2"}),
+        "Could not submit the completion: the service answered with HTTP 200 and something that its documentation does "
+        "not know (text/html, 6 bytes). It may have been taken all the same. "
+        "Request id for the vendor's support: r2.",
+    ),
+    (
+        raised(SUBMIT, answer_of_grpc(14, "away", {})),
+        "Could not submit the completion: the service answered HTTP 503: away. The service did not take it.",
+    ),
+    (
+        no_answer(SUBMIT, "connection refused", arrived=False),
+        "Could not submit the completion: connection refused (asked llm.api.cloud.yandex.net). "
+        "It did not reach the service.",
+    ),
+    (
+        no_answer(SUBMIT, "the connection broke", arrived=True, advice="Look at the network."),
+        "Look at the network.\nCould not submit the completion: the connection broke (asked llm.api.cloud.yandex.net). "
+        "It may have been taken all the same.",
+    ),
+    (
+        unsendable(SUBMIT, "a number is too large"),
+        "Correct the request; to repeat it as it is will not help.\n"
+        "Could not submit the completion: a number is too large. It did not reach the service.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "text"), WHOLE, ids=[text.partition(":")[2][:30] for _, text in WHOLE])
+def test_an_error_is_whole_sentences(error, text):
+    assert str(error) == text
+    assert error.request_id == (text.rpartition(": ")[2].rstrip(".") if "Request id" in text else None)
+
+
+def test_what_cannot_be_written_down_was_not_sent():
+    error = unsendable(SUBMIT, "a number is too large")
+    assert type(error) is BadRequest
+    assert error.arrived is False
+
+
+@pytest.mark.parametrize(("told", "status"), [(400, 400), (503, 503), (599, 599), (399, 429), (600, 429), ("503", 429)])
+def test_an_error_inside_a_good_answer_has_the_status_that_it_names_or_that_of_its_code(told, status):
+    assert refusal(SUBMIT, 200, {"error": {"grpcCode": 8, "httpCode": told}}).status == status
+
+
+def test_an_error_beside_a_result_is_none():
+    whole = {"alternatives": [{"message": {"role": "assistant", "text": "pong"}, "status": "ALTERNATIVE_STATUS_FINAL"}]}
+    assert result_of(COMPLETE, answer(200, {"error": {"code": 8}, "result": whole})).text == "pong"
+
+
+def test_a_message_is_cut_to_a_thousand_characters():
+    assert clean(SESSION + "x" * 1001) == "x" * 1000

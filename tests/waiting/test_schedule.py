@@ -56,8 +56,14 @@ def test_a_delay_stays_in_its_bounds(age, random):
     assert 0.8 <= schedule.next_delay(age, random=random) <= 60
 
 
-def test_an_operation_that_was_submitted_long_ago_is_asked_about_at_once():
-    assert schedule.first_delay(HOUR) == 0
+def test_the_first_question_comes_a_second_after_the_submission():
+    ages = {-5.0: 1, 0: 1, 0.25: 0.75, 1: 0, HOUR: 0}
+    assert {age: schedule.first_delay(age) for age in ages} == ages
+
+
+def test_the_delay_after_troubles_doubles_and_the_random_source_spreads_it_over_half_of_it():
+    assert [schedule.trouble_delay(troubles, random=1) for troubles in range(1, 8)] == [1, 2, 4, 8, 16, 32, 60]
+    assert schedule.trouble_delay(1, random=0) == 0.5
 
 
 @given(st.integers(1, 10**6), fractions)
@@ -120,6 +126,16 @@ def test_a_question_that_hangs_is_given_up_soon_and_a_slow_service_gets_more_tim
     assert patience(10**6) > 3600
 
 
+def test_a_small_budget_gives_out_one_request_at_a_time():
+    assert RateBudget(2).next_round(0.0) == (0, 1)
+    slow = RateBudget(0.5)
+    assert slow.next_round(0.0) == (0, 1)
+    slow.sent(0.0, 1)
+    slow.answered(0.1)
+    assert slow.next_round(1.0) == (pytest.approx(1.1), 0)
+    assert slow.next_round(2.1) == (0, 1)
+
+
 def test_an_idle_budget_does_not_save_up_a_burst():
     budget = RateBudget(40)
     assert budget.next_round(HOUR) == (0, 20)
@@ -154,6 +170,7 @@ def test_a_rate_that_was_refused_is_come_near_soon_and_tried_again_late():
     budget = RateBudget(40)
     budget.slow_down(100.0)
     assert budget.rate(100 + RECOVERY_SECONDS / 2) == pytest.approx(40 * CAUTION, rel=0.01)
+    assert budget.rate(138.0) == 38.5  # 30 s beyond 36, of the 120 s in which it would regain all 40, squared
     assert budget.rate(100 + RECOVERY_SECONDS + 20) < 40
     for now in (400.0, 401.0, 402.0, 403.0):
         budget.slow_down(now)
@@ -252,3 +269,7 @@ def test_a_slower_rate_is_what_the_queue_gets():
     budget = RateBudget(40)
     budget.slow_down(100.0)
     assert budget.next_round(100.0) == (0, 10)
+
+
+def test_a_connection_is_looked_up_at_once_where_it_never_was():
+    assert LookUps().due < 0

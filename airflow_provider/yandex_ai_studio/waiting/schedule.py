@@ -6,6 +6,7 @@ The clock and the random source come in as arguments.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 SHORTEST_DELAY = 1.0
@@ -112,9 +113,9 @@ class LookUps:
     """
 
     def __init__(self) -> None:
-        self._looked_up_at = float("-inf")
-        self._trouble_at = float("-inf")
-        self._trouble_since = float("-inf")
+        self._looked_up_at = -math.inf
+        self._trouble_at = -math.inf
+        self._trouble_since = -math.inf
 
     def looked_up(self, now: float) -> None:
         """Note a look-up, whatever came of it."""
@@ -152,8 +153,8 @@ class RateBudget:
         self._probe_seconds = probe_seconds
         self._kept_share = kept_share
         self._rate = self._ceiling = per_second
-        self._cut_at = float("-inf")
-        self._round_at = float("-inf")
+        self._cut_at = -math.inf
+        self._round_at = -math.inf
         self._under_way = 0
         self._answered_at: deque[float] = deque()
 
