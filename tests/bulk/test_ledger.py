@@ -1,0 +1,145 @@
+"""Each move of a chunk by value, and the ledger as it is written down."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider.yandex_ai_studio.api.models import Usage
+from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk, Head, Ledger, Tally
+from airflow_provider.yandex_ai_studio.bulk.plan import Plan
+from support import Store
+
+COUNTS = (6, 5, 4, 3, 2, 1)
+TALLY = Tally(COUNTS, Usage(1, 2, 3, 4), 7, 8, 9)
+FULL = Chunk(
+    number=3,
+    size=10,
+    digest="d",
+    twins={2: (0, "row-0")},
+    ids={1: ("op1", 5.5), 4: ("op4", 6.5)},
+    intent=(5, 6),
+    failures={7: 2},
+    verdicts={8: ("error", {"type": "refused"}), 9: ("missing", None)},
+    redo=(1, 2, 4),
+    tally=TALLY,
+    done=True,
+)
+WRITTEN = {
+    "number": 3,
+    "size": 10,
+    "digest": "d",
+    "twins": {"2": [0, "row-0"]},
+    "ids": {"1": ["op1", 5.5], "4": ["op4", 6.5]},
+    "intent": [5, 6],
+    "failures": {"7": 2},
+    "verdicts": {"8": ["error", {"type": "refused"}], "9": ["missing", None]},
+    "redo": [1, 2, 4],
+    "tally": [[6, 5, 4, 3, 2, 1], [1, 2, 3, 4], 7, 8, 9],
+    "done": True,
+}
+EMPTY = {"number": 0, "size": 2, "digest": "d", "tally": [[0] * 6, [0] * 4, 0, 0, 0]}
+
+
+def test_a_chunk_is_written_down_in_full_and_read_again() -> None:
+    """Other attempts, and the next release, read what this one wrote."""
+    assert json.loads(json.dumps(FULL.value())) == WRITTEN
+    assert Chunk.of(WRITTEN) == FULL
+
+
+def test_what_is_empty_is_not_written_down() -> None:
+    assert Chunk(0, 2, "d").value() == {**EMPTY, "redo": None, "done": False}
+    assert Chunk.of(EMPTY) == Chunk(0, 2, "d")
+    nothing_again = Chunk(0, 2, "d", redo=())
+    assert Chunk.of(nothing_again.value()).redo == ()
+
+
+def test_tallies_add_up_in_each_of_their_numbers() -> None:
+    one = Tally((1, 2, 3, 4, 5, 6), Usage(10, 20, 30, 40), 50, 60, 70)
+    assert TALLY.plus(one) == Tally((7, 7, 7, 7, 7, 7), Usage(11, 22, 33, 44), 57, 68, 79)
+    assert Tally.of(json.loads(json.dumps(one.value()))) == one
+    with pytest.raises(ValueError, match="zip"):
+        TALLY.plus(Tally((1,)))
+
+
+def test_a_tally_is_flawed_by_any_row_without_an_answer() -> None:
+    assert not Tally((5, 0, 0, 0, 0, 0)).flawed
+    assert all(Tally((5, *(int(place == status) for place in range(5)))).flawed for status in range(5))
+
+
+def test_rows_run_in_the_order_of_their_submission() -> None:
+    chunk = Chunk(0, 4, "d")
+    chunk.intend([0, 3])
+    chunk.intend([1])
+    assert (chunk.waiting, chunk.intent) == ([2], (0, 3, 1))
+    chunk.submitted(3, "op3", 1.0)
+    chunk.submitted(0, "op0", 2.0)
+    assert (chunk.running, chunk.ids, chunk.intent) == ([3, 0], {3: ("op3", 1.0), 0: ("op0", 2.0)}, (1,))
+    chunk.refused(1)
+    assert (chunk.waiting, chunk.tally) == ([1, 2], Tally(submissions=2))
+
+
+def test_an_attempt_that_was_cut_off_leaves_each_row_of_its_intent_counted_and_waiting() -> None:
+    chunk = Chunk(0, 3, "d", intent=(0, 2))
+    assert chunk.lose_intent() == 2
+    assert (chunk.waiting, chunk.tally) == ([0, 1, 2], Tally(lost=2))
+    assert chunk.lose_intent() == 0
+
+
+def test_a_generation_that_failed_is_paid_for_counted_and_waits_again() -> None:
+    chunk = Chunk(0, 1, "d", ids={0: ("op0", 1.0)})
+    chunk.repeat(0, Usage(1, 2, 3))
+    assert (chunk.waiting, chunk.failures, chunk.tally) == ([0], {0: 1}, Tally(spent=Usage(1, 2, 3), repeated=1))
+    chunk.submitted(0, "op1", 2.0)
+    chunk.repeat(0, Usage(1, 2, 3))
+    assert chunk.failures == {0: 2}
+
+
+@pytest.mark.parametrize(("keep", "ids"), [(False, {}), (True, {0: ("op0", 1.0)})])
+def test_a_row_that_failed_for_good_keeps_its_operation_only_where_that_is_read_again(keep: bool, ids: Any) -> None:
+    chunk = Chunk(0, 2, "d", ids={0: ("op0", 1.0)}, intent=(0,))
+    chunk.conclude(0, "error", {"type": "unreadable"}, Usage(1, 2, 3), keep_operation=keep)
+    assert (chunk.ids, chunk.intent, chunk.waiting, chunk.running) == (ids, (), [1], [])
+    assert chunk.verdicts == {0: ("error", {"type": "unreadable"})}
+    assert chunk.tally == Tally(spent=Usage(1, 2, 3))
+
+
+def test_a_chunk_that_is_complete_counts_its_rows_anew_and_its_tokens_on_top() -> None:
+    chunk = Chunk(0, 21, "d", ids={0: ("op0", 1.0), 1: ("op1", 1.0)}, intent=(2,), redo=(3,), tally=TALLY)
+    chunk.complete((21, 0, 0, 0, 0, 0), Usage(10, 10, 20), keep=[1, 5])
+    assert chunk.tally == Tally((21, 0, 0, 0, 0, 0), Usage(11, 12, 23, 4), 7, 8, 9)
+    assert (chunk.ids, chunk.intent, chunk.redo, chunk.done) == ({1: ("op1", 1.0)}, (), None, True)
+    chunk.verdicts, chunk.failures = {0: ("error", None)}, {0: 1}
+    chunk.reopen([3, 4])
+    assert (chunk.done, chunk.redo, chunk.verdicts, chunk.failures) == (False, (3, 4), {}, {})
+
+
+PLAN = Plan("f", 25, 100, 90, 9, (0, 10, 20), ("a", "b", "c"), {})
+
+
+def test_a_run_begins_with_what_its_plan_says() -> None:
+    head = Head.begin(PLAN, 10, 1.0, "s3://out", "jsonl")
+    assert head == Head("f", 25, 10, 1.0, "s3://out", "jsonl", PLAN.longest, [0, 10, 20], ["a", "b", "c"])
+    assert [head.size_of(number) for number in range(head.chunks)] == [10, 10, 5]
+
+
+def test_the_ledger_gives_back_what_was_written_under_a_key_for_each(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: set[timedelta] = set()
+    write = store.set
+    monkeypatch.setattr(
+        store, "set", lambda key, value, *, retention: (kept.add(retention), write(key, value, retention=retention))
+    )
+    ledger, head = Ledger(store), Head.begin(PLAN, 10, 1.0, None, "jsonl")
+    assert (ledger.head(), ledger.chunk(3), ledger.writes) == (None, None, 0)
+    ledger.write(head)
+    ledger.write(FULL)
+    assert (ledger.head(), ledger.chunk(3), ledger.chunk(0), ledger.writes) == (head, FULL, None, 2)
+    assert store.values.keys() == {KEY, f"{KEY}_3"}
+    assert kept == {timedelta(days=7)}
+    ledger.forget_chunk(3)
+    assert (ledger.head(), ledger.chunk(3)) == (head, None)
