@@ -277,7 +277,13 @@ def test_an_error_about_nothing_is_a_refusal_whatever_the_status_says(call, body
     assert (type(error), error.arrived) == (kind, arrived)
 
 
+def test_garbage_is_told_with_its_status():
+    assert refusal(SUBMIT, 203, b"<html>").status == 203
+
+
 def test_an_error_about_an_operation_is_its_end_and_no_refusal_even_where_its_id_is_missing():
+    failed = {"id": None, "status": "failed", "error": {"code": "rate_limit_exceeded", "message": "busy"}}
+    assert result_of(responses.get_response(VENDOR, "1e5e"), answer(200, failed)).error.code == "rate_limit_exceeded"
     ended = result_of(GET, answer(200, {"id": None, "done": True, "error": {"code": 8, "message": "busy"}}))
     assert (ended.id, ended.done, ended.error.code) == ("d7q1", True, 8)
 
@@ -293,49 +299,50 @@ def test_the_metadata_service_s_token_is_used_whatever_it_says_of_its_life(told,
 
 WHOLE = [
     (
-        refusal(SUBMIT, 500, {"message": "boom."}, **{"x-request-id": "r1"}),
+        lambda: refusal(SUBMIT, 500, {"message": "boom."}, **{"x-request-id": "r1"}),
         "Could not submit the completion: the service answered HTTP 500: boom. It may have been taken all the same. "
         "Request id for the vendor's support: r1.",
     ),
     (
-        refusal(SUBMIT, 503),
+        lambda: refusal(SUBMIT, 503),
         "Could not submit the completion: the service answered HTTP 503, without a reason that can be read. "
         "The service did not take it.",
     ),
     (
-        refusal(GET, 503, {"error": "X marks no spot. X"}),
+        lambda: refusal(GET, 503, {"error": "X marks no spot. X"}),
         f"Could not {GET.aim}: the service answered HTTP 503: X marks no spot. X.",
     ),
     (
-        refusal(SUBMIT, 200, b"<html>", **{"content-type": "text/html", "x-request-id": "r2"}),
+        lambda: refusal(SUBMIT, 200, b"<html>", **{"content-type": "text/html", "x-request-id": "r2"}),
         "Could not submit the completion: the service answered with HTTP 200 and something that its documentation does "
         "not know (text/html, 6 bytes). It may have been taken all the same. "
         "Request id for the vendor's support: r2.",
     ),
     (
-        raised(SUBMIT, answer_of_grpc(14, "away", {})),
+        lambda: raised(SUBMIT, answer_of_grpc(14, "away", {})),
         "Could not submit the completion: the service answered HTTP 503: away. The service did not take it.",
     ),
     (
-        no_answer(SUBMIT, "connection refused", arrived=False),
+        lambda: no_answer(SUBMIT, "connection refused", arrived=False),
         "Could not submit the completion: connection refused (asked llm.api.cloud.yandex.net). "
         "It did not reach the service.",
     ),
     (
-        no_answer(SUBMIT, "the connection broke", arrived=True, advice="Look at the network."),
+        lambda: no_answer(SUBMIT, "the connection broke", arrived=True, advice="Look at the network."),
         "Look at the network.\nCould not submit the completion: the connection broke (asked llm.api.cloud.yandex.net). "
         "It may have been taken all the same.",
     ),
     (
-        unsendable(SUBMIT, "a number is too large"),
+        lambda: unsendable(SUBMIT, "a number is too large"),
         "Correct the request; to repeat it as it is will not help.\n"
         "Could not submit the completion: a number is too large. It did not reach the service.",
     ),
 ]
 
 
-@pytest.mark.parametrize(("error", "text"), WHOLE, ids=[text.partition(":")[2][:30] for _, text in WHOLE])
-def test_an_error_is_whole_sentences(error, text):
+@pytest.mark.parametrize(("said", "text"), WHOLE, ids=[text.partition(":")[2][:30] for _, text in WHOLE])
+def test_an_error_is_whole_sentences(said, text):
+    error = said()
     assert str(error) == text
     assert error.request_id == (text.rpartition(": ")[2].rstrip(".") if "Request id" in text else None)
 

@@ -415,3 +415,7 @@ def test_what_is_no_utf_8_is_replaced_and_costs_no_answer():
 
 def test_a_structured_answer_can_be_stored_as_well():
     assert Output.of(json_object=True, json_schema=None).value_of(json.dumps({"a": UNSTORABLE})) == {"a": STORED}
+
+
+def test_an_end_without_an_id_is_that_of_the_operation_that_was_asked_for():
+    assert read(GET, {"id": None, "done": True, "error": {"code": 13, "message": "boom"}}).id == "d7q1"

@@ -107,6 +107,15 @@ def test_a_row_that_failed_for_good_keeps_its_operation_only_where_that_is_read_
     assert chunk.tally == Tally(spent=Usage(1, 2, 3))
 
 
+def test_a_row_that_was_never_taken_may_fail_for_good_as_well() -> None:
+    chunk = Chunk(0, 1, "d", intent=(0,))
+    chunk.conclude(0, "error", None, Usage())
+    assert (chunk.waiting, chunk.running, chunk.verdicts) == ([], [], {0: ("error", None)})
+    chunk = Chunk(0, 1, "d", ids={0: ("op0", 1.0)})
+    chunk.conclude(0, "error", None, Usage())
+    assert chunk.ids == {}
+
+
 def test_a_chunk_that_is_complete_counts_its_rows_anew_and_its_tokens_on_top() -> None:
     chunk = Chunk(0, 21, "d", ids={0: ("op0", 1.0), 1: ("op1", 1.0)}, intent=(2,), redo=(3,), tally=TALLY)
     chunk.complete((21, 0, 0, 0, 0, 0), Usage(10, 10, 20), keep=[1, 5])
@@ -124,6 +133,9 @@ def test_a_run_begins_with_what_its_plan_says() -> None:
     head = Head.begin(PLAN, 10, 1.0, "s3://out", "jsonl")
     assert head == Head("f", 25, 10, 1.0, "s3://out", "jsonl", PLAN.longest, [0, 10, 20], ["a", "b", "c"])
     assert [head.size_of(number) for number in range(head.chunks)] == [10, 10, 5]
+    head.opened, head.done = 3, {0: TALLY, 2: Tally()}
+    assert Head.of(json.loads(json.dumps(head.value()))) == head
+    assert head.open == [1]
 
 
 def test_the_ledger_gives_back_what_was_written_under_a_key_for_each(

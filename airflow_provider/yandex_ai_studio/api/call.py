@@ -124,7 +124,7 @@ def no_answer(call: Call[Any], cause: str, *, arrived: bool, advice: str = "") -
     """Return the error for a call that got no answer at all."""
     host = urlsplit(call.url).netloc
     return ServiceUnavailable(
-        _told(call, f"{cause} (asked {host})", advice=advice, arrived=arrived, reached=arrived), arrived=arrived
+        _told(call, f"{cause} (asked {host})", advice=advice, arrived=arrived, reached=False), arrived=arrived
     )
 
 
