@@ -44,7 +44,7 @@ LEFT_OUT = (
 
 KILLED, TIMED_OUT, SURVIVED = "killed", "timeout", "survived"
 
-FATES = {1: KILLED, 3: KILLED, -24: TIMED_OUT, 0: SURVIVED, 33: SURVIVED}
+FATES = {1: KILLED, 3: KILLED, -24: TIMED_OUT, 255: TIMED_OUT, 0: SURVIVED, 33: SURVIVED}
 """What the exit codes of mutmut's workers mean. 33: no test comes by. Any other: nothing was tried."""
 
 

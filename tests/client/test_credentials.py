@@ -13,6 +13,7 @@ from airflow_provider.yandex_ai_studio.client.credentials import (
     TOKEN_USE,
     ApiKey,
     IamToken,
+    MetadataService,
     ServiceAccountKey,
     TokenCache,
 )
@@ -129,6 +130,15 @@ def test_an_exchange_is_due_before_the_first_request():
     assert (call.method, call.url) == ("POST", "https://gateway.example/iam/v1/tokens")
     assert not call.authorized
     assert jwt.decode(call.body["jwt"], options={"verify_signature": False})["iat"] == NOW
+    assert call.parse({"iamToken": "t1.x", "expiresAt": "one day"}) == IssuedToken("t1.x", NOW)
+
+
+def test_the_metadata_service_is_asked_before_the_first_request():
+    call = cache_of(MetadataService()).due(NOW)
+    path = "computeMetadata/v1/instance/service-accounts/default/token"
+    assert (call.method, call.url) == ("GET", f"https://gateway.example/{path}")
+    assert not call.authorized
+    assert call.parse({"access_token": "t1.x", "expires_in": 600}) == IssuedToken("t1.x", NOW + 600)
 
 
 def test_a_token_is_used_for_an_hour_though_it_lives_for_twelve():
@@ -184,7 +194,7 @@ def test_a_jwt_that_the_service_repeats_is_taken_out():
     """It is good for an hour, for anyone who reads the log."""
     cache = cache_of()
     signed = cache.due(NOW).body["jwt"]
-    assert signed not in cache.conceal(f"JWT {signed} is not valid")
+    assert cache.conceal(f"JWT {signed} is not valid") == "JWT *** is not valid"
 
 
 @pytest.mark.parametrize(

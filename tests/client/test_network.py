@@ -1,9 +1,15 @@
 """The proxies and certificates of the environment mean the same to every sender."""
 
+from __future__ import annotations
+
+import ssl
+
+import certifi
 import pytest
 
 from airflow_provider.yandex_ai_studio.client.network import Network, Proxy, is_local, is_public, proxy_for
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+from wire import Authority
 
 LLM = "https://llm.api.cloud.yandex.net"
 PROXY = "http://proxy.example:3128"
@@ -20,6 +26,7 @@ PROXY = "http://proxy.example:3128"
         (LLM, {"HTTP_PROXY": PROXY}, None),
         ("http://gateway.example", {"HTTP_PROXY": PROXY}, PROXY),
         (LLM, {"ALL_PROXY": PROXY}, PROXY),
+        (LLM, {"all_proxy": PROXY}, PROXY),
         (LLM, {"HTTPS_PROXY": "proxy.example:3128"}, PROXY),
         (LLM, {"HTTPS_PROXY": "http://proxy.example"}, "http://proxy.example:80"),
         (LLM, {"HTTPS_PROXY": "https://proxy.example"}, "https://proxy.example:443"),
@@ -34,8 +41,9 @@ PROXY = "http://proxy.example:3128"
 def test_a_proxy_is_found_where_requests_would_look(url, environ, proxy):
     found = proxy_for(url, environ)
     assert (found and found.url) == proxy
-    assert Network(None, environ).proxy(f"{url}/some/path") == found
-    assert Network(None, environ).proxy(url) == found
+    network = Network(None, environ)
+    assert network.proxy(f"{url}/some/path") == network.proxy(url) == found
+    assert network.proxy(f"{url}/another/path") is network.proxy(url)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +52,7 @@ def test_a_proxy_is_found_where_requests_would_look(url, environ, proxy):
         (LLM, "*", True),
         (LLM, "llm.api.cloud.yandex.net", True),
         (LLM, "a.example, .Yandex.Net ,b.example", True),
+        (LLM, "a.example,.yandex.net,b.example", True),
         (LLM, "yandex.net", True),
         (LLM, "*.yandex.net", True),
         (LLM, "andex.net", False),
@@ -53,10 +62,13 @@ def test_a_proxy_is_found_where_requests_would_look(url, environ, proxy):
         (LLM, ",", False),
         ("https://gateway.example:8443", "gateway.example:8443", True),
         ("https://gateway.example:8443", "gateway.example:443", False),
+        ("https://gateway.example:8443", "gateway.example:443,gateway.example", True),
         ("https://10.1.2.3", "10.0.0.0/8", True),
         ("https://10.1.2.3", "10.1.2.3", True),
         ("https://11.1.2.3", "10.0.0.0/8", False),
+        ("https://10.1.2.3", "10.9.9.9/8", True),
         ("https://10.1.2.3", "10.0.0.0/99", False),
+        ("https://10.1.2.3", "10.0.0.0/99,10.1.2.3", True),
         ("https://[2001:db8::1]", "2001:db8::/32", True),
         ("https://[2001:db8::1]", "[2001:db8::1]", True),
         ("https://ten.example", "10.0.0.0/8", False),
@@ -70,6 +82,11 @@ def test_no_proxy_exempts_by_name_domain_port_and_network(url, no_proxy, exempt)
 def test_a_login_is_kept_apart_and_out_of_sight():
     proxy = proxy_for(LLM, {"HTTPS_PROXY": "http://user:p%40ss@proxy.example:3128"})
     assert proxy == Proxy(PROXY, "Basic dXNlcjpwQHNz", "http://user:p%40ss@proxy.example:3128")
+    other = proxy_for(LLM, {"HTTPS_PROXY": "http://user:p@ss@proxy.example:3128"})
+    assert other == Proxy(PROXY, "Basic dXNlcjpwQHNz", "http://user:p@ss@proxy.example:3128")
+    nameless = proxy_for(LLM, {"HTTPS_PROXY": "http://user@proxy.example:3128"})
+    assert nameless == Proxy(PROXY, "Basic dXNlcjo=", "http://user@proxy.example:3128")
+    assert proxy_for(LLM, {"HTTPS_PROXY": PROXY}) == Proxy(PROXY, None, PROXY)
     assert "p%40ss" not in repr(proxy)
     assert "Basic" not in repr(proxy)
 
@@ -88,6 +105,8 @@ def test_a_proxy_that_can_t_be_used_is_an_error_that_names_the_variable_alone(va
         ("127.8.8.8", True, False),
         ("::1", True, False),
         ("localhost", True, False),
+        ("task.localhost", True, False),
+        ("nolocalhost", False, False),
         ("169.254.169.254", True, False),
         ("10.0.0.1", False, False),
         ("192.168.0.1", False, False),
@@ -107,6 +126,53 @@ def test_who_is_near_and_who_is_far(host, local, public):
 def test_a_folder_of_certificates_is_trusted_as_requests_does(tmp_path):
     (tmp_path / "one.pem").write_bytes(b"one")
     (tmp_path / "two.pem").write_bytes(b"two")
+    (tmp_path / "no.pem").mkdir()
     network = Network(None, {"REQUESTS_CA_BUNDLE": str(tmp_path)})
     assert network.ca_path == str(tmp_path)
     assert network.ca_certificates() == b"one\ntwo"
+
+
+def test_one_file_is_trusted_and_nothing_else(tmp_path):
+    pem = Authority(tmp_path).pem
+    network = Network(str(pem), {"REQUESTS_CA_BUNDLE": "/elsewhere.pem"})
+    assert network.ca_certificates() == pem.read_bytes()
+    context = network.tls_context()
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert [ssl.DER_cert_to_PEM_cert(one) for one in context.get_ca_certs(binary_form=True)] == [pem.read_text()]
+
+
+def test_without_a_word_certifi_is_trusted_and_the_environment_of_the_process_is_read(monkeypatch):
+    assert Network(None, {}).ca_path == certifi.where()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/gone.pem")
+    with pytest.raises(ConfigurationError, match=r"^Correct REQUESTS_CA_BUNDLE: "):
+        Network(None)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file or directory"), (b"no PEM", "it holds no certificate")]
+)
+def test_what_can_t_be_trusted_is_named_with_the_reason(content, reason, tmp_path, monkeypatch):
+    path = tmp_path / "company.pem"
+    if content:
+        path.write_bytes(content)
+    said = (
+        "Correct {}: it must be the path of a PEM file with certificates, on workers and triggerer alike.\n"
+        f"{path} can't be used ({reason}). Nothing was sent to the service."
+    )
+    with pytest.raises(ConfigurationError) as error:
+        Network(str(path), {})
+    assert str(error.value) == said.format("the connection's `ca_bundle`")
+    monkeypatch.setattr(certifi, "where", lambda: str(path))
+    network = Network(None, {})
+    with pytest.raises(ConfigurationError) as error:
+        network.tls_context()
+    assert str(error.value) == said.format("the installation of certifi")
+    if not content:
+        with pytest.raises(ConfigurationError) as error:
+            network.ca_certificates()
+        assert str(error.value) == said.format("the installation of certifi")
+
+
+def test_a_path_that_no_file_can_have_is_named_with_the_reason():
+    with pytest.raises(ConfigurationError, match=r"can't be used \(embedded null (byte|character)\)"):
+        Network("/keys/\0.pem", {})

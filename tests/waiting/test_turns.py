@@ -19,13 +19,13 @@ def turns(places: int = 4, unwanted: set[str] | None = None) -> Turns[str]:
 
 def test_those_due_longest_come_first_whatever_their_lane():
     queue = turns()
-    queue.put("third", OPERATIONS, due=3.0)
-    queue.put("first", UNANSWERED, due=1.0)
-    queue.put("second", RESPONSES, due=2.0)
-    queue.put("later", OPERATIONS, due=9.0)
-    assert queue.next_due() == 1.0
-    assert queue.take(now=5.0, most=10) == ["first", "second", "third"]
-    assert queue.next_due() == 9.0
+    queue.put("third", OPERATIONS, due=0.3)
+    queue.put("first", UNANSWERED, due=0.1)
+    queue.put("second", RESPONSES, due=0.2)
+    queue.put("later", OPERATIONS, due=0.9)
+    assert queue.next_due() == 0.1
+    assert queue.take(now=0.5, most=10) == ["first", "second", "third"]
+    assert queue.next_due() == 0.9
 
 
 def test_no_more_are_taken_than_asked_for():

@@ -74,7 +74,7 @@ def lines_of(chunks: Iterable[bytes], encoding: str | None) -> Iterator[bytes]:
 class _Decoder:
     def __init__(self, encoding: str | None) -> None:
         encoding = (encoding or "").strip().lower()
-        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32) if encoding in ("gzip", "x-gzip", "deflate") else None
+        self._inflate = zlib.decompressobj(zlib.MAX_WBITS + 32) if encoding in ("gzip", "x-gzip", "deflate") else None
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
         """Decode some bytes, piece by piece."""

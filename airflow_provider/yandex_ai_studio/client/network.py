@@ -65,7 +65,7 @@ class Network:
 
         :raises ConfigurationError: The variable that names it can't be used.
         """
-        origin = url[: url.find("/", len("https://")) % (len(url) + 1)]
+        origin = "/".join(url.split("/")[:3])
         if origin not in self._proxies:
             self._proxies[origin] = proxy_for(origin, self._environ)
         return self._proxies[origin]
@@ -168,7 +168,7 @@ def _proxy(variable: str, value: str) -> Proxy:
         return Proxy(url, None, url)
     login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     userinfo = parts.netloc.rpartition("@")[0]
-    return Proxy(url, f"Basic {base64.b64encode(login.encode()).decode()}", url.replace("://", f"://{userinfo}@", 1))
+    return Proxy(url, f"Basic {base64.b64encode(login.encode()).decode()}", url.replace("://", f"://{userinfo}@"))
 
 
 def _is_exempt(host: str, port: int | None, no_proxy: str) -> bool:
@@ -183,8 +183,8 @@ def _is_exempt(host: str, port: int | None, no_proxy: str) -> bool:
                     return True
             except ValueError:
                 continue
-        name, _, suffix = entry.rpartition(":") if entry.count(":") == 1 else (entry, "", "")
-        if suffix and suffix != str(port or ""):
+        name, suffix = entry.split(":") if entry.count(":") == 1 else (entry, "")
+        if suffix and suffix != str(port):
             continue
         name = name.removeprefix("*").removeprefix(".").strip("[]")
         if name and (host == name or host.endswith(f".{name}")):

@@ -1,0 +1,153 @@
+"""How single values of an answer are read, whatever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+import pendulum
+import pytest
+
+from airflow_provider.yandex_ai_studio.api import values
+
+NOTHING: list[Any] = [None, False, True, 5, 5.0, b"text"]
+"""What is neither a text, a list nor an object."""
+
+
+@pytest.mark.parametrize("value", [*NOTHING, "", [], {}, ["text"]])
+def test_a_text_that_must_be_there_is_missed_or_is_none(value: Any) -> None:
+    with pytest.raises(ValueError, match="a text is missing"):
+        values.text(value)
+    assert values.text_or_none(value) is None
+
+
+def test_a_text_is_given_back() -> None:
+    assert values.text("Утка") == values.text_or_none("Утка") == "Утка"
+
+
+@pytest.mark.parametrize("value", [*NOTHING, "text", {}, ("a",)])
+def test_a_list_that_must_be_there_is_missed_or_is_empty(value: Any) -> None:
+    with pytest.raises(ValueError, match="a list is missing"):
+        values.items(value)
+    assert values.objects(value) == []
+
+
+def test_of_a_list_all_is_given_back_or_the_objects_alone() -> None:
+    value = [{"a": 1}, 5, None, [], {}]
+    assert values.items(value) == value
+    assert values.objects(value) == [{"a": 1}, {}]
+
+
+@pytest.mark.parametrize("value", [*NOTHING, "text", [1]])
+def test_what_is_no_object_has_no_members(value: Any) -> None:
+    assert values.members(value) == {}
+
+
+def test_an_object_has_its_members() -> None:
+    assert values.members({"a": 1}) == values.members(MappingProxyType({"a": 1})) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("document", "value"),
+    [
+        ('{"a": "Утка"}', {"a": "Утка"}),
+        ('{"a": "Утка"}'.encode(), {"a": "Утка"}),
+        ('\ufeff"a"'.encode(), "a"),
+        (b'"a\xffb"', "a\ufffdb"),
+        ('"a\\u0000b"', "a\ufffdb"),
+        (b'"\\ud83e\\uDD86 \\ud83e \\uDD86 \\uD83E\\n"', "\U0001f986 \ufffd \ufffd \ufffd\n"),
+        ('"\\\\u0000 \\\\ud83e"', "\\u0000 \\ud83e"),
+        ('"\\u00e9\\ud7ff\\ue000"', "\u00e9\ud7ff\ue000"),
+        ("no JSON", None),
+        (b"", None),
+        ("[" * 100_000, None),
+    ],
+)
+def test_a_document_is_read_so_that_it_can_be_stored(document: bytes | str, value: Any) -> None:
+    assert values.decoded(document) == value
+
+
+@pytest.mark.parametrize("value", [True, "true", "True", "TRUE"])
+def test_a_yes_is_true_or_its_text(value: Any) -> None:
+    assert values.flag(value) is True
+
+
+@pytest.mark.parametrize("value", [False, "false", "yes", "", 1, "1", None, [True], {"true": True}])
+def test_all_else_is_a_no(value: Any) -> None:
+    assert values.flag(value) is False
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        *[(0, 0), (1, 1), (2**63 - 1, 2**63 - 1), ("0", 0), ("30", 30), (30.0, 30)],
+        *[("9223372036854775807", 2**63 - 1), ("0000000000000000030", 30)],
+        *[(2**63, 0), (-1, 0), (-1.0, 0), ("-1", 0), (1.5, 0), ("1.5", 0), (1e300, 0), (float("inf"), 0)],
+        *[("00000000000000000030", 0), ("9" * 5000, 0), ("9223372036854775808", 0), ("٣", 0), ("²", 0), ("", 0)],
+        *[(True, 0), (False, 0), (None, 0), ([3], 0), ({}, 0), (float("nan"), 0)],
+    ],
+)
+def test_a_number_of_things_is_a_number_or_its_text_and_nought_if_it_is_none(value: Any, number: int) -> None:
+    read = values.count(value)
+    assert (read, type(read)) == (number, int)
+
+
+FIRST, END = pendulum.datetime(2000, 1, 1), pendulum.datetime(2100, 1, 1)
+
+
+@pytest.mark.parametrize("of", [lambda moment: moment.to_iso8601_string(), lambda moment: int(moment.timestamp())])
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_the_time_of_an_operation_is_one_of_this_century(of: Callable[[pendulum.DateTime], Any], scale: int) -> None:
+    def read(moment: pendulum.DateTime) -> pendulum.DateTime | None:
+        value = of(moment)
+        return values.moment(value if isinstance(value, str) else value * scale)
+
+    assert read(FIRST) == FIRST
+    assert read(END.subtract(seconds=1)) == END.subtract(seconds=1)
+    assert read(FIRST.subtract(seconds=1)) is None
+    assert read(END) is None
+
+
+def test_the_time_of_an_operation_is_read_to_the_millisecond() -> None:
+    assert (
+        values.moment(1_780_000_000_250) == values.moment(1_780_000_000.25) == pendulum.from_timestamp(1_780_000_000.25)
+    )
+
+
+@pytest.mark.parametrize("value", [True, None, [1_780_000_000], {}, 0, float("nan"), float("inf"), "1780000000", ""])
+def test_what_is_no_time_of_an_operation_is_none(value: Any) -> None:
+    assert values.moment(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        ("2026-06-06T12:45:48Z", pendulum.datetime(2026, 6, 6, 12, 45, 48)),
+        ("2026-06-06T12:45:48.250Z", pendulum.datetime(2026, 6, 6, 12, 45, 48, 250_000)),
+        ("2026-06-06T15:45:48+03:00", pendulum.datetime(2026, 6, 6, 12, 45, 48)),
+        ("1969-12-31T23:59:59Z", pendulum.datetime(1969, 12, 31, 23, 59, 59)),
+    ],
+)
+def test_a_time_is_read_in_utc(value: str, meant: pendulum.DateTime) -> None:
+    read = values.time(value)
+    assert read == meant
+    assert read is not None
+    assert read.timezone_name == "UTC"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        5,
+        ["2026-06-06T12:45:48Z"],
+        "",
+        "2026-06-06",
+        "2026-06-06 12:45:48Z",
+        "2026-13-06T12:45:48Z",
+        "0001-01-01T00:00:00+23:00",
+    ],
+)
+def test_what_is_no_time_is_none(value: Any) -> None:
+    assert values.time(value) is None

@@ -1,0 +1,135 @@
+"""Bodies are decoded piece by piece, and never beyond what fits: as values, without a server."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider.yandex_ai_studio.client import body
+from airflow_provider.yandex_ai_studio.client.body import CHUNK, MAX_BODY, Body, TooLong, lines_of
+
+PLAIN = (None, "", "identity", "br")
+"""What comes as it is: nobody asked for another encoding."""
+
+PACKED = {
+    "gzip": gzip.compress,
+    " GZip ": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test has to fill 32 MiB, and a piece ends soon."""
+    monkeypatch.setattr(body, "MAX_BODY", 100)
+    monkeypatch.setattr(body, "CHUNK", 16)
+
+
+def in_chunks(content: bytes, size: int) -> Iterator[bytes]:
+    for place in range(0, len(content), size):
+        yield content[place : place + size]
+
+
+def gathered(content: bytes, encoding: str | None, size: int = 7) -> bytes:
+    gathering = Body(encoding)
+    for chunk in in_chunks(content, size):
+        gathering.add(chunk)
+    return gathering.whole()
+
+
+def test_an_answer_may_be_long_but_not_without_end() -> None:
+    assert (MAX_BODY, CHUNK) == (33_554_432, 65_536)
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 99, 100])
+def test_a_body_is_what_was_sent(length: int) -> None:
+    content = bytes(range(length))
+    for plain in PLAIN:
+        assert gathered(content, plain) == content
+    for encoding, pack in PACKED.items():
+        assert gathered(pack(content), encoding) == content
+        assert gathered(pack(content), encoding, 1000) == content
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+@pytest.mark.parametrize("content", [b"a" * 100, b"ab" * 48, bytes(range(100))])
+def test_all_is_decoded_that_has_come_though_the_rest_never_does(
+    pack: Callable[[bytes], bytes], content: bytes
+) -> None:
+    packed = pack(content)
+    for length in range(len(packed) + 1):
+        come = packed[:length]
+        assert gathered(come, "gzip", 1000) == zlib.decompressobj(47).decompress(come)
+
+
+@pytest.mark.parametrize("encoding", [*PLAIN, *PACKED])
+def test_a_body_that_is_too_long_is_given_up(encoding: str | None) -> None:
+    pack = PACKED.get(encoding or "", bytes)
+    with pytest.raises(TooLong):
+        gathered(pack(b"a" * 101), encoding)
+    with pytest.raises(TooLong):
+        list(lines_of(in_chunks(pack(b"a" * 101), 7), encoding))
+
+
+def test_of_a_bomb_no_more_is_decoded_than_fits() -> None:
+    """What lies behind the bound is never looked at, though it came in one chunk."""
+    bomb = gzip.compress(b"a" * 1_000_000)
+    gathering = Body("gzip")
+    with pytest.raises(TooLong):
+        gathering.add(bomb)
+    assert len(gathering.whole()) == 96
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_what_is_not_packed_as_it_says_is_an_error(encoding: str) -> None:
+    with pytest.raises(zlib.error):
+        gathered(b'{"id": "d7q1"}', encoding)
+    with pytest.raises(zlib.error):
+        list(lines_of([b'{"id": "d7q1"}'], encoding))
+
+
+LINES = b"one\ntwo two\r\n\n  \nthree" + b"e" * 40 + b"\nlast"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 16, 17, 1000])
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+def test_lines_are_the_same_however_they_are_cut(size: int, encoding: str | None) -> None:
+    content = gzip.compress(LINES) if encoding else LINES
+    assert list(lines_of(in_chunks(content, size), encoding)) == [b"one", b"two two", b"three" + b"e" * 40, b"last"]
+    assert list(lines_of(in_chunks(content if encoding else LINES + b"\n", size), encoding))[-1] == b"last"
+
+
+def test_a_stream_that_ends_with_a_line_has_no_line_more() -> None:
+    assert list(lines_of([b"one\n", b" ", b"\n"], None)) == [b"one"]
+    assert list(lines_of([], None)) == []
+
+
+def test_a_line_is_given_as_soon_as_it_ends() -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"one\ntw"
+        raise TimeoutError
+
+    lines = lines_of(chunks(), None)
+    assert next(lines) == b"one"
+    with pytest.raises(TimeoutError):
+        next(lines)
+
+
+def test_the_bound_is_for_one_line_and_not_for_all() -> None:
+    line = b"a" * 99 + b"\n"
+    assert list(lines_of([line] * 5, None)) == [line.strip()] * 5
+    assert list(lines_of([b"a" * 60, b"a" * 40], None)) == [b"a" * 100]
+    with pytest.raises(TooLong):
+        list(lines_of([b"a" * 60, b"a" * 41], None))
+
+
+@given(st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line)), st.integers(1, 40))
+def test_all_lines_come_but_the_empty_ones(lines: list[bytes], size: int) -> None:
+    told = list(lines_of(in_chunks(b"\n".join(lines), size), None))
+    assert told == [line.strip() for line in lines if line.strip()]
