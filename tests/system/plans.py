@@ -57,6 +57,7 @@ PLANS = {
     "failed_operation_sensed": Plan("system_sense_failed", "The walrus rests.", fault=DOOMED),
     "fails_before_it_defers": Plan("system_fails_before_it_defers"),
     "execution_timeout": Plan("system_execution_timeout"),
+    "deferred_execution_timeout": Plan("system_deferred_execution_timeout"),
     "last_execution_timeout": Plan("system_last_execution_timeout"),
     "lost_answer": Plan("system_lost_answer", fault=LOST_ANSWER),
     "lost_answer_is_final": Plan("system_lost_answer_is_final", fault=LOST_ANSWER),

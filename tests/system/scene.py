@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import pytest
 import requests
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
@@ -20,6 +21,10 @@ from tools.harness.airflow_client import POLL_INTERVAL, AirflowClientError
 AIRFLOW = tuple(int(part) for part in version("apache-airflow-core").split(".")[:2])
 JOURNAL_LASTS = AIRFLOW >= (3, 3)
 """Whether this Airflow keeps the state of a task from attempt to attempt."""
+
+needs_journal = pytest.mark.skipif(
+    not JOURNAL_LASTS, reason="Airflow 3.2 keeps no state: see the test without a journal"
+)
 
 TRIGGERS_ARE_TOLD = AIRFLOW >= (3, 3)
 """Whether this Airflow tells a trigger that its task was taken from it."""

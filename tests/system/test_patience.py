@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from system.scene import Run, Service, eventually
+from system.scene import Run, Service, eventually, needs_journal
 from tools.harness.airflow import LocalAirflow
 
 pytestmark = pytest.mark.system
@@ -36,6 +36,7 @@ def test_a_wait_survives_the_rotation_of_its_key(
     run.log_says("generate", "the wait goes on", "The service answers again", "final answer of")
 
 
+@needs_journal
 def test_a_timeout_names_the_operation_and_leaves_it_alone(runs: dict[str, Run], services: dict[str, Service]) -> None:
     run, service = runs["timeout"], services["timeout"]
     assert run.wait() == "failed"
@@ -45,6 +46,7 @@ def test_a_timeout_names_the_operation_and_leaves_it_alone(runs: dict[str, Run],
     assert service.cancellations == 0
 
 
+@needs_journal
 def test_a_retry_after_a_timeout_waits_as_long_again_and_does_not_pay_again(
     runs: dict[str, Run], services: dict[str, Service]
 ) -> None:

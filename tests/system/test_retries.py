@@ -5,17 +5,14 @@ from __future__ import annotations
 import pytest
 
 from system.plans import PLANS
-from system.scene import CLEAR_DISCARDS, JOURNAL_LASTS, TRIGGERS_ARE_TOLD, Run, Service, eventually
+from system.scene import CLEAR_DISCARDS, JOURNAL_LASTS, TRIGGERS_ARE_TOLD, Run, Service, eventually, needs_journal
 from tools.harness.emulator import LocalEmulator
 
 pytestmark = pytest.mark.system
 
-needs_journal = pytest.mark.skipif(
-    not JOURNAL_LASTS, reason="Airflow 3.2 keeps no state: see the test without a journal"
-)
-
 BEGIN = (
     "execution_timeout",
+    "deferred_execution_timeout",
     "failed_operation",
     "fails_before_it_defers",
     "lost_answer",
@@ -41,6 +38,20 @@ def test_a_retry_finds_the_operation_of_an_attempt_that_ran_out_of_time(
     operation_id = run.xcom("generate", "operation_id")
     run.log_says("generate", f"Submitted: operation {operation_id}", "AirflowTaskTimeout")
     run.log_says("generate", f"Found an earlier submission of this task: {operation_id}", tries=run.tries("generate"))
+
+
+@needs_journal
+def test_a_retry_finds_the_operation_of_an_attempt_that_ran_out_of_time_while_it_was_deferred(
+    runs: dict[str, Run], services: dict[str, Service]
+) -> None:
+    run, service = runs["deferred_execution_timeout"], services["deferred_execution_timeout"]
+    run.until("generate", "deferred", tries=2)
+    service.finish()
+    assert run.wait() == "success"
+    assert (service.submissions, service.cancellations) == (1, 0)
+    operation_id = run.xcom("generate", "operation_id")
+    run.log_says("generate", "AirflowTaskTimeout", f"operation {operation_id} has no answer")
+    run.log_says("generate", f"Found an earlier submission of this task: {operation_id}", tries=2)
 
 
 def test_a_retry_submits_anew_what_failed(runs: dict[str, Run], services: dict[str, Service]) -> None:

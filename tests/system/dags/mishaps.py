@@ -50,6 +50,11 @@ def system_last_execution_timeout():
 
 
 @dag(schedule=None)
+def system_deferred_execution_timeout():
+    YandexAIStudioCompletionOperator(task_id="generate", execution_timeout=timedelta(seconds=SOON), retries=4, **AGAIN)
+
+
+@dag(schedule=None)
 def system_timeout():
     YandexAIStudioCompletionOperator(task_id="generate", timeout=SOON, retries=1, **AGAIN)
 
@@ -99,6 +104,7 @@ def system_sense_failed():
 system_fails_before_it_defers()
 system_execution_timeout()
 system_last_execution_timeout()
+system_deferred_execution_timeout()
 system_timeout()
 system_lost_answer()
 system_lost_answer_is_final()
