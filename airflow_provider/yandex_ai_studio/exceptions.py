@@ -85,6 +85,7 @@ class RequestError(YandexAIStudioError):
     :param grpc_code: The service's own code (``google.rpc.Code``), where it sent one.
     :param request_id: The id to give to the vendor's support, where it sent one.
     :param arrived: False when it is certain that the service did not take the request.
+    :param lasting: Whether to wait won't help: somebody must change a connection, a certificate or a network.
     """
 
     def __init__(
@@ -95,12 +96,14 @@ class RequestError(YandexAIStudioError):
         grpc_code: int | None = None,
         request_id: str | None = None,
         arrived: bool = True,
+        lasting: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.grpc_code = grpc_code
         self.request_id = request_id
         self.arrived = arrived
+        self.lasting = lasting
 
 
 class BadRequest(RequestError, AirflowFailException):

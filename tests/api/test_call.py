@@ -195,6 +195,11 @@ def test_no_answer_says_whether_the_request_may_have_been_taken(arrived, fate):
     assert fate in str(error)
 
 
+@pytest.mark.parametrize(("status", "lasting"), [(301, True), (308, True), (303, False), (400, False), (503, False)])
+def test_to_wait_does_not_help_where_the_base_url_redirects(status: int, lasting: bool):
+    assert refusal(SUBMIT, status, {}).lasting is lasting
+
+
 WIRE = [
     *["alternatives", "message", "text", "status", "usage", "totalTokens", "completionTokensDetails", "modelVersion"],
     *["id", "done", "response", "result", "error", "code", "grpcCode", "httpCode", "createdAt", "modifiedAt"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     BadRequest,
     PermissionDenied,
     RowsFailed,
+    ServiceUnavailable,
 )
 from bulk_task import API_KEY, FOLDER, BulkTask, rows_of, texts
 
@@ -107,6 +109,35 @@ def test_a_service_out_of_order_keeps_no_worker(task: Callable[..., BulkTask], e
     assert None not in run.attempt()
     assert run.submissions == 20
     assert any(deferral.trigger.wake_at for deferral in run.deferrals)
+
+
+@pytest.mark.parametrize(
+    ("host", "patience", "cause"),
+    [
+        (lambda emulator: emulator.url.replace("http://", "https://"), 300, "does not speak TLS"),
+        (lambda _: "http://127.0.0.1:1", 1800, "connection refused"),
+    ],
+    ids=["no TLS", "nobody there"],
+)
+def test_a_service_that_is_never_reached_is_waited_for_until_a_time_that_a_warning_names(
+    connect: Callable[..., None],
+    emulator: Emulator,
+    capsys: pytest.CaptureFixture[str],
+    host: Callable[[Emulator], str],
+    patience: int,
+    cause: str,
+) -> None:
+    connect(host=host(emulator), password=API_KEY, extra={"folder_id": FOLDER})
+    run = BulkTask(emulator, inputs=texts(3), timeout=1800)
+    for _ in range(2):  # each attempt has its own patience
+        began = run.clock.now
+        with pytest.raises(ServiceUnavailable, match=cause):
+            run.attempt()
+        assert patience < run.clock.now - began < patience + 150
+    said = capsys.readouterr().out
+    assert cause in said
+    until = datetime.strptime(said.rpartition("every 2 minutes, until ")[2][:23], "%Y-%m-%d %H:%M:%S %Z")
+    assert patience - 1 < until.replace(tzinfo=UTC).timestamp() - began < patience + 30
 
 
 def test_an_operation_that_takes_too_long_fails_its_row_and_another_attempt_takes_its_answer(

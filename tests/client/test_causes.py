@@ -59,9 +59,9 @@ def behind(error: BaseException, how: str) -> BaseException:
 
 REFUSED = ConnectionRefusedError(111, "Connection refused")
 RESET = ConnectionResetError(104, "Connection reset by peer")
-TRUST = Cause("the certificate of the host is not trusted", CHECK_TRUST)
-NO_TLS = Cause("the port does not speak TLS", CHECK_SCHEME)
-NO_GRPC = Cause("the port does not speak gRPC", CHECK_PLAIN)
+TRUST = Cause("the certificate of the host is not trusted", CHECK_TRUST, lasting=True)
+NO_TLS = Cause("the port does not speak TLS", CHECK_SCHEME, lasting=True)
+NO_GRPC = Cause("the port does not speak gRPC", CHECK_PLAIN, lasting=True)
 NO_NAME = Cause("the name of the host is not known (DNS)", CHECK_NAME)
 NOBODY = Cause("connection refused", CHECK_HOST)
 LATE = Cause("the host was not reached in time", CHECK_HOST)
@@ -77,7 +77,11 @@ EITHER_WAY = [
     (ClientHttpProxyError(), "", proxy_said("407")),
     (Unnumbered(), "", proxy_said("?")),
     (Wrapper(ClientHttpProxyError()), "", proxy_said("407")),
-    (of_certificate("expired"), "", Cause("the certificate of the host is not trusted (expired)", CHECK_TRUST)),
+    (
+        of_certificate("expired"),
+        "",
+        Cause("the certificate of the host is not trusted (expired)", CHECK_TRUST, lasting=True),
+    ),
     (of_certificate(None), "certificate verify failed", TRUST),
     (Exception("[SSL: CERTIFICATE_VERIFY_FAILED]"), "", TRUST),
     (Exception(), "Ssl handshake failed: certificate verify failed", TRUST),

@@ -185,6 +185,7 @@ def test_what_fails_before_a_byte_was_sent_is_no_submission(
         submit(road, fails(scene))
     said = str(caught.value)
     assert not caught.value.arrived
+    assert caught.value.lasting is (fails in (untrusted_certificate, certificate_of_another_host, plain_port))
     assert re.search(cause, said.rpartition("\n")[2])
     assert advice in said.rpartition("\n")[0]
     assert "hunter2" not in said

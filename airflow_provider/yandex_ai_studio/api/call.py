@@ -120,12 +120,17 @@ def _names_nothing(data: Mapping[str, Any]) -> bool:
     return "id" not in data or (data["id"] is None and not {"done", "status"} & data.keys())
 
 
-def no_answer(call: Call[Any], cause: str, *, arrived: bool, advice: str = "") -> ServiceUnavailable:
-    """Return the error for a call that got no answer at all."""
+def no_answer(
+    call: Call[Any], cause: str, *, arrived: bool, advice: str = "", lasting: bool = False
+) -> ServiceUnavailable:
+    """
+    Return the error for a call that got no answer at all.
+
+    :param lasting: Whether to wait won't help.
+    """
     host = urlsplit(call.url).netloc
-    return ServiceUnavailable(
-        _told(call, f"{cause} (asked {host})", advice=advice, arrived=arrived, reached=False), arrived=arrived
-    )
+    told = _told(call, f"{cause} (asked {host})", advice=advice, arrived=arrived, reached=False)
+    return ServiceUnavailable(told, arrived=arrived, lasting=lasting)
 
 
 def unsendable(call: Call[Any], cause: str) -> BadRequest:
@@ -168,6 +173,7 @@ def _refusal(call: Call[Any], answer: Answer, data: Any) -> RequestError:
         grpc_code=code if isinstance(code, int) else None,
         request_id=request_id,
         arrived=arrived,
+        lasting=300 <= status < 400 and status != 303,
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider.yandex_ai_studio.api import completion
@@ -34,6 +36,9 @@ TROUBLES = 5
 
 TROUBLE_PAUSE = 120.0
 """Seconds until a service that gives no answer is tried again."""
+
+LASTING = 300.0
+"""Seconds after which a fault ends the attempt that no waiting mends: no TLS on the port, a refused certificate."""
 
 REFUSED_ALIKE = 50
 """Rows refused one after the other, with none ever taken: it is not the rows. Refusals are free of charge."""
@@ -173,10 +178,18 @@ class Submitting:
             self._troubles += 1
             self._pace.slow_down(now)
             self._head.stalled_since = self._head.stalled_since or now
-            if now - self._head.stalled_since > self._limits.timeout:
+            lasting = all(trouble.lasting for trouble in troubles)
+            gives_up_at = self._head.stalled_since + min(self._limits.timeout, LASTING if lasting else math.inf)
+            if now > gives_up_at:
                 raise troubles[0]
             if self._troubles >= TROUBLES:
-                self.pause = (now + TROUBLE_PAUSE, f"The service takes no submissions: {troubles[0]}")
+                self.pause = (now + TROUBLE_PAUSE, "The service takes no submissions")
+                self._log.warning(
+                    "%s\nThe task tries again every %.0f minutes, until %s; then this attempt fails.",
+                    troubles[0],
+                    TROUBLE_PAUSE / 60,
+                    datetime.fromtimestamp(gives_up_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+                )
 
     def _throttled(self, error: RateLimited, now: float) -> None:
         self._pace.slow_down(now)

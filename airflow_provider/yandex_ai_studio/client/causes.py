@@ -30,10 +30,12 @@ class Cause:
 
     :param text: What happened, to be read after "Could not …: ".
     :param advice: What to do.
+    :param lasting: Whether to wait won't help: the two ends don't speak the same, or don't trust each other.
     """
 
     text: str
     advice: str = ""
+    lasting: bool = False
 
 
 def cause_of(error: BaseException, *, details: str = "", sent: bool, proxied: bool) -> Cause:
@@ -71,13 +73,15 @@ def cause_of(error: BaseException, *, details: str = "", sent: bool, proxied: bo
 def _of_tls(chain: list[BaseException], words: str) -> Cause | None:
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError) and hasattr(one, "verify_message"):
-            return Cause(f"the certificate of the host is not trusted ({one.verify_message})", CHECK_TRUST)
+            return Cause(
+                f"the certificate of the host is not trusted ({one.verify_message})", CHECK_TRUST, lasting=True
+            )
     if "certificate_verify_failed" in words or "certificate verify failed" in words or "hostname verif" in words:
-        return Cause("the certificate of the host is not trusted", CHECK_TRUST)
+        return Cause("the certificate of the host is not trusted", CHECK_TRUST, lasting=True)
     if re.search(r"wrong.version.number|record.layer.failure|http.request\b.*ssl|packet.length.too.long", words):
-        return Cause("the port does not speak TLS", CHECK_SCHEME)
+        return Cause("the port does not speak TLS", CHECK_SCHEME, lasting=True)
     if "http1.x server" in words or "expected settings frame" in words:
-        return Cause("the port does not speak gRPC", CHECK_PLAIN)
+        return Cause("the port does not speak gRPC", CHECK_PLAIN, lasting=True)
     if any(isinstance(one, ssl.SSLError) for one in chain) or "handshake" in words:
         return Cause(f"the TLS handshake failed ({_root(chain, '')})", CHECK_HOST)
     return None

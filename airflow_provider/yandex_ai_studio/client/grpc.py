@@ -236,5 +236,5 @@ def _bad(call: Call[Any], error: Any, *, proxied: bool) -> Answer:
         if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED):
             sent = not details.startswith(NEVER_CONNECTED)
             cause = cause_of(error, details=details, sent=sent, proxied=proxied)
-            raise no_answer(call, cause.text, advice=cause.advice, arrived=sent) from error
+            raise no_answer(call, cause.text, advice=cause.advice, arrived=sent, lasting=cause.lasting) from error
     return answer_of_grpc(int(code.value[0]), details, trailing)

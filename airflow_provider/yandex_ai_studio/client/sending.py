@@ -97,7 +97,7 @@ def failures_of(call: Call[Any], *, proxied: bool, reading: bool = False) -> Ite
         cause = cause_of(error, sent=sent, proxied=proxied)
         # A ValueError repeats what it was given, and that may be the credential.
         shown = None if isinstance(error, ValueError) else error
-        raise no_answer(call, cause.text, advice=cause.advice, arrived=sent) from shown
+        raise no_answer(call, cause.text, advice=cause.advice, arrived=sent, lasting=cause.lasting) from shown
 
 
 def read(call: Call[T], answer: Answer, tokens: TokenCache, settings: Settings) -> T:
