@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider.yandex_ai_studio.bulk.finish import COUNTS
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     BadRequest,
@@ -28,6 +29,25 @@ def test_a_service_that_refuses_every_row_ends_the_run(task: Callable[..., BulkT
     emulator.fault("completionAsync", "status", status=403, times=None)
     with pytest.raises(PermissionDenied):
         task(inputs=texts(200)).attempt()
+
+
+def test_few_rows_that_are_all_refused_alike_fail_without_a_retry_and_are_asked_again_after_a_clear(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.fault("completionAsync", "status", status=400, times=3)
+    run = task(inputs=texts(2), output_path=str(tmp_path / "out"))
+    with pytest.raises(BadRequest, match="Correct the request"):
+        run.attempt()
+    assert {row["error"]["type"] for row in rows_of(tmp_path / "out")} == {"refused"}
+    run.parameters["on_row_error"] = "keep"
+    assert run.attempt()["counts"] == {**dict.fromkeys(COUNTS, 0), "succeeded": 1, "errored": 1}
+
+
+def test_a_few_rows_that_are_refused_are_kept_where_rows_that_fail_are(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    emulator.fault("completionAsync", "status", status=400, times=None)
+    assert task(inputs=texts(2), on_row_error="keep").attempt() == [None, None]
 
 
 def test_an_unknown_submission_is_counted_and_made_again(

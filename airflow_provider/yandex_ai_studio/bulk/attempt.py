@@ -121,14 +121,14 @@ class Attempt:
         if pause:
             return pause
         if folder is None:
-            self._judge(run.stopped, chunks.failed_rows, chunks)
+            self._judge(run, chunks.failed_rows, chunks)
             rows = finish.rows_in_order(chunks)
             self._tell(chunks, rows)
             return [row["output"] for row in rows]
         manifest = finish.write_end(chunks, folder, self._about(), self.limits.bounds.price, self.hook.clock())
         self._tell(chunks)
         counts = manifest["counts"]
-        self._judge(run.stopped, manifest["request_count"] - counts["succeeded"] - counts["missing"], chunks)
+        self._judge(run, manifest["request_count"] - counts["succeeded"] - counts["missing"], chunks)
         return manifest
 
     def _tell(self, chunks: Chunks, returned: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -139,7 +139,8 @@ class Attempt:
             {**request_attributes(self.base.model_uri), **usage_attributes(spent.input_tokens, spent.completion_tokens)}
         )
 
-    def _judge(self, stopped: str | None, failed: int, chunks: Chunks) -> None:
+    def _judge(self, run: Run, failed: int, chunks: Chunks) -> None:
+        stopped = run.stopped
         if stopped and "max_failed_rows" not in stopped:
             raise BudgetExceeded(
                 f"Raise {stopped.removeprefix('the bound of ')}, and clear the task: the next row could go beyond it.\n"
@@ -147,6 +148,8 @@ class Attempt:
             )
         if stopped or (failed and not self.keep_failed):
             chunks.strike_out_failed()
+            if run.refused_alike:
+                raise run.refused_alike
             where = f"see their `error` in {self.output_path}" if self.output_path else "the log says why they failed"
             raise RowsFailed(
                 f"Look at the rows that failed ({where}), and clear the task to ask them again.\n"

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from airflow.sdk import ObjectStoragePath
-
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.bulk.rows import pyarrow_parquet
+from airflow_provider.yandex_ai_studio.bulk.storage import storage_path
 
 OutputFormat = Literal["jsonl", "parquet"]
 
@@ -39,7 +38,7 @@ class Folder:
     """
 
     def __init__(self, path: str, form: str) -> None:
-        self.path = ObjectStoragePath(path)
+        self.path = storage_path(path, "output_path")
         self.form = form
         if form == "parquet":
             pyarrow_parquet("`output_format`")

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, wrong
+from airflow_provider.yandex_ai_studio.bulk.storage import storage_path
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -37,7 +38,7 @@ def source_of(inputs: Any) -> Source:
 
     if isinstance(inputs, str | ObjectStoragePath):
         of_kind = JsonLines if suffix_of(str(inputs)) in JSON_LINES else Parquet
-        return of_kind(ObjectStoragePath(inputs) if isinstance(inputs, str) else inputs)
+        return of_kind(storage_path(inputs, "inputs"))
     if isinstance(inputs, Mapping | bytes) or not isinstance(inputs, Sequence):
         raise wrong(f"`inputs` must be a list, or the path of a file; it is {shape(inputs)}")
     return InMemory(inputs)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+    from airflow_provider.yandex_ai_studio.exceptions import BadRequest
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 
 WATCHED = 2000
@@ -102,6 +103,11 @@ class Run:
     def stopped(self) -> str | None:
         """What bound has ended the run before its rows were, if one has."""
         return self._submitting.stopped
+
+    @property
+    def refused_alike(self) -> BadRequest | None:
+        """What all rows were refused with, where it was the same for each."""
+        return self._submitting.refused_alike
 
     def go(self) -> Pause | None:
         """

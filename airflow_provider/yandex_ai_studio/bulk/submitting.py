@@ -91,6 +91,7 @@ class Submitting:
         self._admitted_at = hook.clock()
         self._troubles = 0
         self._refused_alike = 0
+        self._refusals: dict[str, BadRequest] = {}
         self._taken = chunks.tally().submissions > 0
         self.pause: tuple[float, str] | None = None
         self.stopped: str | None = None
@@ -145,6 +146,7 @@ class Submitting:
                     chunk.conclude(row, result.status, result.error, Usage())
                     self._chunks.tell(chunk, row, result)
                     self._refused_alike += 1
+                    self._refusals[str(outcome).replace(outcome.request_id or "", "")] = outcome
                     if not self._taken and self._refused_alike >= REFUSED_ALIKE:
                         fatal = outcome
                 case ServiceUnavailable() if outcome.arrived:
@@ -219,6 +221,11 @@ class Submitting:
     @property
     def _characters_before(self) -> int:
         return sum(len(message.text or "") for message in self._instructions)
+
+    @property
+    def refused_alike(self) -> BadRequest | None:
+        """What all rows were refused with, where none was ever taken and each met the same."""
+        return next(iter(self._refusals.values())) if len(self._refusals) == 1 and not self._taken else None
 
     def must_stop(self) -> bool:
         """Tell whether no more is to be submitted in this attempt."""
