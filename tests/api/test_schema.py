@@ -9,16 +9,23 @@ from airflow_provider.yandex_ai_studio.api.output import Output
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, InvalidOutput
 
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}, "name": {"type": "string"}}}
+DRAFT_4 = "http://json-schema.org/draft-04/schema#"
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+TOO_OFTEN = "a{99999999999999999999}"
 
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
+    fetched = []
+
     def refuse(*args):
-        raise AssertionError(f"something was fetched from {args}")
+        fetched.append(args)
+        raise OSError("there is no network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+    assert fetched == []
 
 
 def form(schema):
@@ -56,6 +63,9 @@ def nested(depth):
         ({"$schema": ["x"]}, r"\$schema"),
         ({"pattern": "(unclosed"}, "unclosed"),
         ({"items": {"patternProperties": {r"\p{L}+": {}}}}, "p{L}"),
+        ({"$schema": DRAFT_4, "items": {"patternProperties": {"(unclosed": {}}}}, "unclosed"),
+        *[({"$schema": draft, "patternProperties": {TOO_OFTEN: {}}}, "too large") for draft in (DRAFT_4, DRAFT_7)],
+        ({"items": {"pattern": TOO_OFTEN}}, "too large"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"pattern": "[z-a]"}}}, "z-a"),
         (nested(100_000), "nested too deep|no form for"),
         ({"default": float("nan")}, "no form for"),
@@ -93,6 +103,20 @@ def test_a_schema_that_holds_all_it_refers_to_is_gone_by(schema, fits, misfits):
     assert form(schema).value_of(fits) is not ...
     with pytest.raises(InvalidOutput, match="does not fit"):
         form(schema).value_of(misfits)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ('{"ducks": [{"name": "a"}, {"name": 5}]}', "type at ducks.1.name"),
+        ("[]", "type at the whole"),
+    ],
+)
+def test_what_does_not_fit_is_told_by_its_place(value, why):
+    ducks = {"type": "object", "properties": {"ducks": {"items": {"properties": {"name": {"type": "string"}}}}}}
+    with pytest.raises(InvalidOutput) as error:
+        form(ducks).value_of(value)
+    assert str(error.value).startswith(str(InvalidOutput(f"it does not fit the schema: {why}")))
 
 
 def test_a_value_that_goes_deeper_than_can_be_followed_is_invalid_and_no_crash():

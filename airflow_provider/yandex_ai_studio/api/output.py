@@ -111,7 +111,7 @@ class Output:
         try:
             return model.model_validate(value).model_dump(mode="json")
         except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
+            first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the whole"
             raise InvalidOutput(f"it does not fit {model.__name__}: {first['type']} at {where}") from None
 
