@@ -96,7 +96,7 @@ def test_chunks_of_parquet_that_follow_one_another_are_read_in_one_pass(
         (ROWS, InMemory),
         (tuple(ROWS), InMemory),
         ("/in/rows.jsonl", JsonLines),
-        ("s3://bucket/rows.ndjson", JsonLines),
+        ("file:///in/rows.ndjson", JsonLines),
         ("/in/rows.parquet", Parquet),
         (ObjectStoragePath("file:///in/rows.jsonl"), JsonLines),
     ],
@@ -106,7 +106,7 @@ def test_where_rows_come_from_is_told_by_the_type_or_the_name(inputs: Any, kind:
 
 
 def test_a_path_keeps_the_connection_that_it_was_given() -> None:
-    path = ObjectStoragePath("s3://bucket/rows.jsonl", conn_id="mine")
+    path = ObjectStoragePath("file:///in/rows.jsonl", conn_id="mine")
     source = source_of(path)
     assert isinstance(source, JsonLines)
     assert source._path is path
