@@ -107,7 +107,7 @@ def test_a_cleared_wait_whose_state_is_kept_is_taken_up_again(
     service.until_watched()
     run.clear("generate", keep_state=True)
     run.until("generate", "deferred", tries=2)
-    run.log_says("generate", "goes on")  # at once, or for now: Airflow 3.4 ends the log with the trigger, a second later
+    run.log_says("generate", "goes on")  # at once, or for now: Airflow 3.4 ends the log a second later
     assert service.states == ["running"]
     service.finish()
     assert run.wait() == "success"
