@@ -19,10 +19,21 @@ SECRET = "a private text"
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"inputs": [{"text": SECRET}, {"other": SECRET}], "prompt": "{{ row.text }}"}, ["row 1", "'text'"]),
+        (
+            {"inputs": [{"text": SECRET}, {"other": SECRET}], "prompt": "{{ row.text }}"},
+            ["Row 1 of `inputs` has no field `text`, which `prompt` names; it has other"],
+        ),
+        (
+            {"inputs": [{"text": SECRET}, {"text": None}], "prompt": "Of {{ row.text | trim }}"},
+            ["Row 1 of `inputs` has nothing in `text`, which `prompt` names: leave such rows out", "row.text or ''"],
+        ),
+        ({"inputs": [{"text": SECRET}], "prompt": "x{{ text }}"}, ["Write {{ row.text }} in `prompt`", "row 0"]),
+        ({"inputs": [{"text": SECRET}], "prompt": "x{{ nosuch }}"}, ["`prompt` can't be filled", "nosuch"]),
+        ({"inputs": [{"text": None}], "id_field": "id"}, ["Row 0 of `inputs` has no field `id`, which `id_field`"]),
+        ({"inputs": [{"id": None}], "id_field": "id"}, ["Row 0 of `inputs` has None in `id`"]),
         ({"inputs": [{"text": SECRET}, {"text": " "}], "prompt": "{{ row.text }}"}, ["row 1", "`prompt`", "empty"]),
         ({"inputs": [SECRET, ""]}, ["ow 1", "empty"]),
-        ({"inputs": [{"text": SECRET}]}, ["Row 0", "`prompt`"]),
+        ({"inputs": [{"text": SECRET}]}, ["Set `prompt`, e.g. {{ row.text }}: row 0", "keys ['text']"]),
         ({"inputs": [{"id": 1}, {"id": 1}], "prompt": "x{{ row.id }}", "id_field": "id"}, ["Rows 0 and 1", "`id`"]),
         ({"inputs": [{"a": SECRET}], "prompt": "{{ row.a }}", "id_field": "id"}, ["Row 0", "`id`"]),
         ({"inputs": [SECRET], "prompt": "{{ row"}, ["`prompt` is no template"]),

@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, text, wrong
 
 if TYPE_CHECKING:
     import jinja2
+
+SHOWN = 40
+"""How many names of fields an error lists, and how many characters of each."""
+
+
+class NothingThere(UndefinedError):
+    """A field without a value was to be written. It says the name of the field, and nothing else."""
+
+
+class Nothing(Undefined):
+    """
+    What a template sees of a field that holds None: nothing that can be written.
+
+    It is false, ``none`` and not ``defined``, so that a template may ask for it, and give something in its place.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, name: str) -> None:
+        super().__init__(hint=name, name=name, exc=NothingThere)
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or isinstance(other, Nothing)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = Undefined.__hash__
+    __str__ = __iter__ = __len__ = Undefined._fail_with_undefined_error
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or isinstance(value, Nothing)
+
+
+def _null(value: Any) -> None:
+    if not isinstance(value, Nothing):
+        raise TypeError(type(value).__name__)
 
 
 class Row(Mapping[str, Any]):
@@ -29,7 +70,8 @@ class Row(Mapping[str, Any]):
         raise AttributeError(name)
 
     def __getitem__(self, name: str) -> Any:
-        return self._fields[name]
+        value = self._fields[name]
+        return Nothing(name) if value is None else value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
@@ -45,10 +87,12 @@ def template(prompt: str, environment: jinja2.Environment, context: Mapping[str,
     :param prompt: A template over ``row``, which sees the task's context too.
     :raises ConfigurationError: It is no template.
     """
-    from jinja2 import StrictUndefined, TemplateSyntaxError
-
+    strict = environment.overlay(undefined=StrictUndefined)
+    strict.tests = {**environment.tests, "none": _is_none}
+    how = {"default": _null, **environment.policies["json.dumps_kwargs"]}
+    strict.policies = {**environment.policies, "json.dumps_kwargs": how}
     try:
-        ready = environment.overlay(undefined=StrictUndefined).from_string(prompt)
+        ready = strict.from_string(prompt)
     except TemplateSyntaxError as error:
         raise wrong(f"`prompt` is no template: {error.message}") from None
     return lambda row: ready.render({**context, "row": row})
@@ -64,16 +108,20 @@ def prompt_of(row: Any, index: int, render: Callable[[Any], str] | None) -> str:
     where = f"row {index} of `inputs`"
     if render is None:
         if not isinstance(row, str):
-            raise wrong(f"R{where[1:]} is {shape(row)}, and no `prompt` says what to make of it")
+            raise wrong(f"Set `prompt`, e.g. {{{{ row.text }}}}: {where} is {shape(row)}, and no text")
         return text(row, where)
     if not isinstance(row, str | Mapping):
         raise wrong(f"R{where[1:]} must be a text or a mapping; it is {shape(row)}")
-    from jinja2 import TemplateError, UndefinedError
-
     try:
         prompt = render(Row(row) if isinstance(row, Mapping) else row)
+    except NothingThere as error:
+        field = error.message
+        raise wrong(
+            f"R{where[1:]} has nothing in `{field}`, which `prompt` names: leave such rows out, or write "
+            f"{{{{ row.{field} or '' }}}}"
+        ) from None
     except UndefinedError as error:
-        raise wrong(f"`prompt` can't be filled for {where}: {_field(str(error))}") from None
+        raise wrong(_unknown(str(error), row, where)) from None
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise wrong(f"`prompt` can't be filled for {where} ({type(error).__name__})") from None
     return text(prompt, f"the `prompt` of {where}")
@@ -88,12 +136,27 @@ def custom_id_of(row: Any, index: int, field: str | None) -> str:
     """
     if field is None:
         return f"row-{index}"
+    if isinstance(row, Mapping) and field not in row:
+        raise wrong(f"Row {index} of `inputs` has no field `{field}`, which `id_field` names; it has {_names(row)}")
     value = row.get(field) if isinstance(row, Mapping) else None
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise wrong(f"Row {index} of `inputs` has {shape(value)} in `{field}`; an id is a text or a whole number")
     return str(value)
 
 
-def _field(message: str) -> str:
-    """Jinja names the field and the kind of the object, never its content."""
-    return message.rpartition("object' ")[2] if "object' " in message else message
+def _unknown(message: str, row: Any, where: str) -> str:
+    """Say what a template names that is not there. Jinja names it and the kind of the object, never its content."""
+    of_row = re.fullmatch(r"'.*\bRow object' has no attribute '(.*)'", message)
+    if of_row and isinstance(row, Mapping):
+        return f"R{where[1:]} has no field `{of_row[1]}`, which `prompt` names; it has {_names(row)}"
+    name = re.fullmatch(r"'(\w+)' is undefined", message)
+    if name and isinstance(row, Mapping) and name[1] in row:
+        return f"Write {{{{ row.{name[1]} }}}} in `prompt`: `{name[1]}` is a field of {where}"
+    said = message.rpartition("object' ")[2] if "object' " in message else message
+    return f"`prompt` can't be filled for {where}: {said}"
+
+
+def _names(row: Mapping[str, Any]) -> str:
+    names = [str(name) for name in row]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (", ".join(name[:SHOWN] for name in names[:SHOWN]) or "none") + more
