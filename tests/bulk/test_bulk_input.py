@@ -74,9 +74,23 @@ def test_an_output_of_another_set_of_requests_is_left_alone(task: Callable[..., 
     out = str(tmp_path / "out")
     task(inputs=texts(3), output_path=out).attempt()
     other = task(inputs=texts(4), output_path=out)
-    with pytest.raises(ConfigurationError, match="another set of requests"):
+    with pytest.raises(ConfigurationError, match=r"another set of requests.*\{\{ run_id \}\}"):
         other.attempt()
     assert other.submissions == 3
+
+
+def test_the_same_requests_in_another_run_are_paid_for_again_with_a_warning(
+    task: Callable[..., BulkTask], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    run = task(inputs=texts(3), output_path=out)
+    run.attempt()
+    run.attempt()
+    assert run.submissions == 3
+    assert "paid for again" not in capsys.readouterr().out
+    assert task(inputs=texts(3), output_path=out).attempt()["counts"]["succeeded"] == 3
+    assert run.submissions == 6
+    assert f"{out} holds the answers of another run" in capsys.readouterr().out
 
 
 def test_inputs_that_change_under_the_run_are_noticed(task: Callable[..., BulkTask], tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ MOST_RETURNED = 1000
 KEPT = "What was generated is kept: another attempt asks only for what is missing."
 
 
+PAID_AGAIN = (
+    "%s holds the answers of another run to the same requests: they are asked and paid for again, and written over"
+)
+
+
 @dataclass(frozen=True)
 class Attempt:
     """
@@ -88,6 +93,8 @@ class Attempt:
             self.keep_rows()
         folder = self._folder(head)
         if folder is not None:
+            if head is None and folder.owner() == self._plan.fingerprint:
+                self.log.warning(PAID_AGAIN, self.output_path)
             folder.claim(self._plan.fingerprint, self._plan.rows)
         if head is None:
             head = self._new()
@@ -152,7 +159,7 @@ class Attempt:
                 raise run.refused_alike
             where = f"see their `error` in {self.output_path}" if self.output_path else "the log says why they failed"
             raise RowsFailed(
-                f"Look at the rows that failed ({where}), and clear the task to ask them again.\n"
+                f"Look at the rows that failed ({where}): another attempt asks them again, and pays for them again.\n"
                 f"{failed} of {chunks.head.rows} rows failed. "
                 f"{'No more were submitted, because of `max_failed_rows`. ' if stopped else ''}{KEPT}"
             )

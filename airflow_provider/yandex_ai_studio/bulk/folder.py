@@ -64,7 +64,7 @@ class Folder:
         if owner not in (None, fingerprint):
             raise wrong(
                 f"`output_path` {str(self.path)!r} holds the output of another set of requests: the inputs or the "
-                "parameters have changed. Give each set a folder of its own (a date, say), or delete this one"
+                "parameters have changed. Give each set a folder of its own ({{ run_id }}, say), or delete this one"
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)

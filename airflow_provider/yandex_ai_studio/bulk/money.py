@@ -80,7 +80,7 @@ class Bounds:
         """
         if cost is not None and price is None:
             raise wrong(
-                "`max_cost` is set, and the connection's `prices` don't say what this model costs in the mode 'async'"
+                "Add what this model costs in the mode 'async' to `prices` of the connection, or leave `max_cost` out"
             )
         return cls(tokens, cost, price, longest_answer)
 
