@@ -54,6 +54,7 @@ def parsed(**parameters: Any) -> Any:
         ({"max_failed_rows": 0.05}, "`max_failed_rows`"),
         ({"max_total_tokens": 0}, "`max_total_tokens`"),
         ({"max_cost": -1}, "`max_cost`"),
+        ({"multiple_outputs": True}, "`multiple_outputs`"),
         ({"chunk_size": 0}, "`chunk_size`"),
         ({"chunk_size": "250"}, "`chunk_size`"),
         ({"chunk_size": None}, "`chunk_size`"),

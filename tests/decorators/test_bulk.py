@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from airflow.sdk import DAG, Asset, ObjectStoragePath, task
 from pydantic import BaseModel
 
 from airflow_provider.yandex_ai_studio.bulk import kept
+from airflow_provider.yandex_ai_studio.durability.journal import RETENTION
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, RowsFailed
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
@@ -148,16 +150,38 @@ def test_a_schema_that_is_given_goes_before_the_annotation(make: Make) -> None:
     assert list(make(tell).attempt()[0]) == ["name"]
 
 
-def test_dates_and_long_decimals_are_the_same_in_each_stretch(make: Make, emulator: Emulator) -> None:
-    @task.yandex_ai_studio(bulk=True, prompt="{{ row.on.year }}, {{ row.price }}")
+def test_dates_and_decimals_are_asked_as_they_are_in_each_attempt(make: Make, emulator: Emulator) -> None:
+    moscow = timezone(timedelta(hours=3))
+
+    @task.yandex_ai_studio(bulk=True, prompt="{{ row.on.year }}, {{ row.at }}, {{ row.price }}", row_retries=0)
     def tell():
-        return [{"on": date(2026, 1, 1), "price": Decimal("0.12345678901234567890123")}]
+        return [{"on": date(2026, 1, 1), "at": datetime(2026, 1, 1, tzinfo=moscow), "price": Decimal("19.90")}]
 
     emulator.fault("completionAsync", "operation_error", times=1)
     run = make(tell)
+    with pytest.raises(RowsFailed):
+        run.attempt()
     run.attempt()
-    assert run.submissions == 2
-    assert all(prompt.startswith("2026, 0.1234567890") for prompt in asked(emulator))
+    assert asked(emulator) == ["2026, 2026-01-01 00:00:00+03:00, 19.90"] * 2
+
+
+def test_times_without_a_zone_are_the_same_on_a_worker_of_another_zone(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task.yandex_ai_studio(bulk=True, prompt="{{ row.at }}")
+    def tell():
+        return [{"at": datetime(2026, 1, 1, 0, 30)}]
+
+    run = make(tell)
+    answers = []
+    for zone in ("Europe/Moscow", "UTC"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        answers.append(run.attempt())
+    monkeypatch.undo()
+    time.tzset()
+    assert answers == [["2026-01-01 00:30:00"]] * 2
+    assert run.submissions == 1
 
 
 def test_the_function_is_called_once_however_often_the_task_resumes(make: Make) -> None:
@@ -168,11 +192,13 @@ def test_the_function_is_called_once_however_often_the_task_resumes(make: Make) 
     assert calls == [1]
 
 
-@pytest.mark.parametrize("deadly", [6, 9, 12])
-def test_a_retry_goes_on_with_the_rows_of_the_first_attempt(make: Make, tmp_path: Path, deadly: int) -> None:
+@pytest.mark.parametrize(("deadly", "after"), [(3, False), (3, True), (6, True), (9, True), (12, True)])
+def test_a_retry_goes_on_with_the_rows_of_the_first_attempt(
+    make: Make, tmp_path: Path, deadly: int, after: bool
+) -> None:
     calls: list[int] = []
     run = make(changing(calls, 30).override(output_path=str(tmp_path)))
-    run.store.deadly, run.store.after = deadly, True
+    run.store.deadly, run.store.after = deadly, after
     with pytest.raises(Killed):
         run.attempt()
     run.store.deadly = None
@@ -180,6 +206,16 @@ def test_a_retry_goes_on_with_the_rows_of_the_first_attempt(make: Make, tmp_path
     assert calls == [1]
     assert run.submissions == 30
     assert all("Call 1." in row["output"] for row in rows_of(tmp_path))
+
+
+@pytest.mark.parametrize("deadly", [1, 2])
+def test_a_kill_before_the_rows_are_kept_leaves_the_output_to_others(make: Make, tmp_path: Path, deadly: int) -> None:
+    run = make(changing([]).override(output_path=str(tmp_path)))
+    run.store.deadly = deadly
+    with pytest.raises(Killed):
+        run.attempt()
+    run.store.deadly = None
+    assert run.attempt()["counts"]["succeeded"] == 8
 
 
 def test_rows_that_failed_are_the_same_ones_in_a_further_attempt(make: Make, emulator: Emulator) -> None:
@@ -219,18 +255,120 @@ def test_rows_that_the_output_does_not_belong_to_are_written_anew_by_the_next_at
     assert len(calls) == 2
 
 
-def test_other_arguments_call_the_function_again(make: Make) -> None:
+@pytest.mark.parametrize("within", [lambda xcoms: xcoms, lambda xcoms: {"of": [xcoms]}], ids=["itself", "deep"])
+def test_other_arguments_call_the_function_again(make: Make, within: Any) -> None:
     @task.yandex_ai_studio(bulk=True)
     def tell(texts: Any) -> list[str]:
-        return list(texts)
+        return list(texts["of"][0] if isinstance(texts, dict) else texts)
 
-    run = make(tell, LikeXComs("Tell of ducks."))
+    run = make(tell, within(LikeXComs("Tell of ducks.")))
     assert run.attempt() == ["Tell of ducks."]
-    run.arguments = (LikeXComs("Tell of geese."),)
+    run.arguments = (within(LikeXComs("Tell of geese.")),)
     assert run.attempt() == ["Tell of geese."]
 
 
-def test_an_argument_of_no_value_is_the_same_in_each_process(make: Make) -> None:
+def test_arguments_are_the_same_in_whatever_order_a_process_shows_them(make: Make) -> None:
+    calls: list[int] = []
+
+    @task.yandex_ai_studio(bulk=True)
+    def tell(kinds: Any, more: Any) -> list[str]:
+        calls.append(1)
+        return ["Tell of ducks."]
+
+    run = make(tell, {8, 0}, {"ducks": {"a": 1, "b": {16, 0}}})
+    run.attempt()
+    run.arguments = ({0, 8}, {"ducks": {"b": {0, 16}, "a": 1}})
+    run.attempt()
+    assert repr({8, 0}) != repr({0, 8})
+    assert calls == [1]
+
+
+def test_arguments_that_were_wrong_for_once_leave_the_rows_that_were_paid_for(
+    make: Make, emulator: Emulator, tmp_path: Path
+) -> None:
+    calls: list[str] = []
+
+    @task.yandex_ai_studio(bulk=True, output_path=str(tmp_path), row_retries=0)
+    def tell(kind: str) -> list[str]:
+        calls.append(kind)
+        return [f"Tell of {kind} {number}, as of call {len(calls)}." for number in range(5)]
+
+    emulator.fault("completionAsync", "operation_error", times=1)
+    run = make(tell, "duck")
+    with pytest.raises(RowsFailed):
+        run.attempt()
+    run.arguments = ("goose",)
+    with pytest.raises(ConfigurationError, match="another set of requests"):
+        run.attempt()
+    run.arguments = ("duck",)
+    assert run.attempt()["counts"]["succeeded"] == 5
+    assert (calls, run.submissions) == (["duck", "goose"], 6)
+
+
+def test_an_error_about_kept_rows_says_how_to_have_new_ones(make: Make, emulator: Emulator) -> None:
+    @task.yandex_ai_studio(bulk=True, prompt="{{ row.text }}", row_retries=0)
+    def tell():
+        return [{"text": "Tell of ducks."}]
+
+    @task.yandex_ai_studio(bulk=True, prompt="{{ row.kind }}: {{ row.text }}")
+    def mended():
+        return [{"text": "Tell of ducks.", "kind": "bird"}]
+
+    emulator.fault("completionAsync", "operation_error", times=1)
+    run = make(tell)
+    with pytest.raises(RowsFailed):
+        run.attempt()
+    run.decorated = mended
+    with pytest.raises(ConfigurationError, match="`kind`") as refused:
+        run.attempt()
+    assert refused.value.args[0].splitlines()[-1] == f"{kept.ABOUT}."
+    run.store.delete(kept.KEY)
+    assert run.attempt() == ["bird: Tell of ducks."]
+
+
+def test_an_error_about_new_rows_says_nothing_of_kept_ones(make: Make) -> None:
+    @task.yandex_ai_studio(bulk=True, prompt="{{ row.kind }}")
+    def tell():
+        return [{"text": "Tell of ducks."}]
+
+    with pytest.raises(ConfigurationError, match="`kind`") as refused:
+        make(tell).attempt()
+    assert "kept" not in str(refused.value)
+
+
+def test_kept_rows_outlast_the_ledger(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger is written all the time; rows only at the start of a stretch, and not by each."""
+    run = make(changing([]))
+    ends: dict[str, float] = {}
+    write = run.store.set
+
+    def note(key: str, value: Any, *, retention: Any) -> None:
+        ends[key] = run.clock.now + retention.total_seconds()
+        write(key, value, retention=retention)
+
+    monkeypatch.setattr(run.store, "set", note)
+    for _ in range(4):
+        run.attempt()
+        rows = {end for key, end in ends.items() if key.startswith(kept.KEY)}
+        assert min(rows) >= max(ends.values())
+        run.clock.now += RETENTION.total_seconds() * 0.4
+
+
+def test_a_kill_while_rows_are_renewed_leaves_them_whole(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "PIECE", 50)
+    calls: list[int] = []
+    run = make(changing(calls))
+    run.attempt()
+    run.clock.now += RETENTION.total_seconds() * 0.6
+    run.store.deadly = run.store.writes + 2
+    with pytest.raises(Killed):
+        run.attempt()
+    run.store.deadly = None
+    run.attempt()
+    assert calls == [1]
+
+
+def test_an_argument_of_no_value_is_the_same_in_each_process(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     calls: list[int] = []
 
     @task.yandex_ai_studio(bulk=True)
@@ -244,6 +382,7 @@ def test_an_argument_of_no_value_is_the_same_in_each_process(make: Make) -> None
     run.attempt()
     assert repr(other) != repr(object())
     assert calls == [1]
+    assert "can't be compared (object)" in capsys.readouterr().out
 
 
 def test_a_task_that_resumes_goes_on_whatever_became_of_its_arguments(make: Make) -> None:
@@ -359,9 +498,21 @@ def test_rows_that_can_t_be_kept_are_refused_without_their_text(make: Make) -> N
     def tell():
         return [{"text": "a secret", "more": object()}]
 
-    with pytest.raises(ConfigurationError, match="can't be kept") as refused:
-        make(tell).attempt()
+    run = make(tell)
+    with pytest.raises(ConfigurationError, match="Row 0 holds a value of the type object") as refused:
+        run.attempt()
     assert "secret" not in str(refused.value)
+    assert run.submissions == 0
+
+
+def test_one_prompt_that_is_no_list_is_refused_without_its_text(make: Make) -> None:
+    @task.yandex_ai_studio(bulk=True)
+    def tell():
+        return "Tell of Mr. Secret"
+
+    with pytest.raises(ConfigurationError, match="or a list, if it is a prompt") as refused:
+        make(tell).attempt()
+    assert "Secret" not in str(refused.value)
 
 
 def test_what_the_function_returns_can_t_be_a_parameter() -> None:
@@ -415,6 +566,17 @@ def test_a_list_has_no_keys_for_xcoms_of_their_own() -> None:
     for each in (tell, annotated):
         with DAG("dag"), pytest.raises(ConfigurationError, match="multiple_outputs"):
             each()
+
+
+def test_an_output_that_renders_to_nothing_has_no_keys_either(make: Make, emulator: Emulator) -> None:
+    @task.yandex_ai_studio(bulk=True, multiple_outputs=True, output_path="{{ ds[:0] }}")
+    def tell():
+        return ["Tell of ducks."]
+
+    run = make(tell)
+    with pytest.raises(ConfigurationError, match="multiple_outputs"):
+        run.attempt()
+    assert run.submissions == 0
 
 
 def test_one_value_and_one_for_each_row_are_told_apart() -> None:

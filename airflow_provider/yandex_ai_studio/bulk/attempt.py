@@ -22,7 +22,7 @@ from airflow_provider.yandex_ai_studio.bulk.run import Run
 from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
 from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
-from airflow_provider.yandex_ai_studio.exceptions import BudgetExceeded, RowsFailed
+from airflow_provider.yandex_ai_studio.exceptions import BudgetExceeded, ConfigurationError, RowsFailed
 from airflow_provider.yandex_ai_studio.telemetry import describe, request_attributes, tags_of, tell, usage_attributes
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Attempt:
     :param chunk_size: Rows of a chunk, where the run was not begun with another size.
     :param deduplicate: Whether requests that are the same are asked once.
     :param keep_failed: Whether rows that failed for good don't fail the task.
-    :param keep_rows: Called once all rows are known to be right, before anything is paid for.
+    :param keep_rows: Called once the rows and their output are known to be right, before anything is paid for.
+    :param about_rows: What an error about the rows says beside what is wrong.
     """
 
     hook: YandexAIStudioHook
@@ -71,6 +72,7 @@ class Attempt:
     keep_failed: bool
     log: Logger
     keep_rows: Callable[[], None] | None = None
+    about_rows: str | None = None
 
     def estimate(self) -> dict[str, Any]:
         """Return what the run would take; see :func:`~...estimate.estimate`."""
@@ -88,10 +90,9 @@ class Attempt:
         :raises BudgetExceeded: A bound is reached.
         :raises RequestError: The service refuses this account, or every row alike.
         """
-        head = self._earlier()
+        head, folder = self._checked()
         if self.keep_rows:
-            self.keep_rows()
-        folder = self._folder(head)
+            self.keep_rows()  # only now: rows that are refused must not take the place of those that were paid for
         if folder is not None:
             if head is None and folder.owner() == self._plan.fingerprint:
                 self.log.warning(PAID_AGAIN, self.output_path)
@@ -185,6 +186,19 @@ class Attempt:
             raise wrong(f"Give `output_path`: there are {plan.rows} rows, and a task returns {MOST_RETURNED} at most")
         self.log.info("%s rows with %s characters, to %s", plan.rows, plan.characters, self.base.model_uri)
         return plan
+
+    def _checked(self) -> tuple[Head | None, Folder | None]:
+        """Return the head of an earlier attempt and the folder of the output, once all rows are known to be right."""
+        try:
+            plan, head = self._plan, self._earlier()
+            folder = self._folder(head)
+            if folder is not None:
+                folder.check(plan.fingerprint)
+        except ConfigurationError as error:
+            if self.about_rows is None:
+                raise
+            raise ConfigurationError(f"{error}\n{self.about_rows}.") from error
+        return head, folder
 
     def _earlier(self) -> Head | None:
         """Return the head of an earlier attempt at the same requests."""

@@ -54,11 +54,11 @@ class Folder:
                 return "something that is not of this package"
         return None
 
-    def claim(self, fingerprint: str, rows: int) -> None:
+    def check(self, fingerprint: str) -> None:
         """
-        Say whose output this is, before anything is paid for.
+        See whether these requests may have their output here.
 
-        :raises ConfigurationError: It is another's, or can't be written.
+        :raises ConfigurationError: It is another's.
         """
         owner = self.owner()
         if owner not in (None, fingerprint):
@@ -66,6 +66,13 @@ class Folder:
                 f"`output_path` {str(self.path)!r} holds the output of another set of requests: the inputs or the "
                 "parameters have changed. Give each set a folder of its own ({{ run_id }}, say), or delete this one"
             )
+
+    def claim(self, fingerprint: str, rows: int) -> None:
+        """
+        Say whose output this is, before anything is paid for.
+
+        :raises ConfigurationError: It can't be written.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._write(OWNER, _json({"fingerprint": fingerprint, "rows": rows}))

@@ -52,7 +52,10 @@ def suffix_of(path: str) -> str:
     """
     file = PurePosixPath(path)
     if file.suffix not in (*JSON_LINES, *PARQUET):
-        raise wrong(f"`inputs` must be a file that ends in {', '.join((*JSON_LINES, *PARQUET))}, not {file.name!r}")
+        raise wrong(
+            f"`inputs` is {shape(path)}: give the path of a file that ends in {', '.join((*JSON_LINES, *PARQUET))}, or "
+            "a list, if it is a prompt"
+        )
     return file.suffix
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +11,7 @@ from airflow.sdk.bases.decorator import DecoratedOperator
 from airflow.sdk.definitions.context import context_merge
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, wrong
-from airflow_provider.yandex_ai_studio.bulk.kept import Kept, frozen, thawed
+from airflow_provider.yandex_ai_studio.bulk.kept import ABOUT, Kept, frozen, thawed, told_apart
 from airflow_provider.yandex_ai_studio.decorators.annotation import model_returned_by
 from airflow_provider.yandex_ai_studio.operators.bulk import YandexAIStudioBulkCompletionOperator
 
@@ -27,9 +25,9 @@ class DecoratedBulkCompletionOperator(DecoratedOperator, YandexAIStudioBulkCompl
     """
     Generate a text for each of the rows that a function returns.
 
-    The function runs on the worker, and need not return the same rows twice: once the run has begun, they are kept with
-    the state of the task, and a further attempt goes on with them. It is called again where its arguments are others,
-    or the state is gone. Rows are data, and never templates.
+    The function runs on the worker, and need not return the same rows twice: once they are found to be right, they are
+    kept with the state of the task, and a further attempt goes on with them. It is called again where its arguments are
+    others, or the state is gone. Rows are data, and never templates.
 
     :param python_callable: The function. It returns what the operator takes as ``inputs``: a list of texts or mappings,
         or the path of a file.
@@ -57,48 +55,50 @@ class DecoratedBulkCompletionOperator(DecoratedOperator, YandexAIStudioBulkCompl
     ) -> None:
         if "inputs" in kwargs:
             raise wrong("`inputs` is what the function of @task.yandex_ai_studio(bulk=True) returns; leave it out")
-        if kwargs.get("multiple_outputs") and not (kwargs.get("output_path") or kwargs.get("estimate")):
-            raise wrong(
-                "Leave `multiple_outputs` out, or give `output_path`: this task returns a list, which has no keys. (A "
-                "function that is annotated to return a mapping asks for `multiple_outputs` too)"
-            )
         if kwargs.get("json_schema") is None and not kwargs.get("json_object"):
             kwargs["json_schema"] = model_returned_by(python_callable, bulk=True)
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, inputs=None, **kwargs)
         self._keep: Callable[[], None] | None = None
+        self._about_rows: str | None = None
 
     def execute(self, context: Context) -> Any:
         """Take the rows of an earlier attempt, or have the function write them; then generate."""
-        began, arguments = self._ledger(context).head() is not None, self._arguments()
-        store = Kept(context["task_state_store"])
-        rows = store.read(arguments) if began else None
-        self._keep = None
+        kept, arguments = self._kept(context), self._arguments()
+        rows = kept.read(arguments)
+        self._keep = self._about_rows = None
         if rows is None:
             rows = frozen(self._written(context))
-            self._keep = partial(store.write, rows, arguments)
+            self._keep = partial(kept.write, rows, arguments)
         else:
             self.log.info("The rows are those of an earlier attempt; the function is not called again")
+            self._about_rows = ABOUT
         self.inputs = thawed(rows)
         return YandexAIStudioBulkCompletionOperator.execute(self, context)
 
     def execute_complete(self, context: Context, event: dict[str, Any], began: Sequence[float] | None = None) -> Any:
         """Go on with the rows that this attempt began with."""
-        rows = Kept(context["task_state_store"]).read()
+        rows = self._kept(context).read()
         if rows is None:
             return self.execute(context)  # somebody has deleted the state of the task meanwhile
         self.inputs = thawed(rows)
         return YandexAIStudioBulkCompletionOperator.execute_complete(self, context, event, began)
 
     def _attempt(self, context: Context) -> Attempt:
-        return replace(super()._attempt(context), keep_rows=self._keep)
+        return replace(super()._attempt(context), keep_rows=self._keep, about_rows=self._about_rows)
+
+    def _kept(self, context: Context) -> Kept:
+        return Kept(self._store(context), self.hook.clock)
 
     def _arguments(self) -> str:
         """Return what tells the arguments of the function from others."""
-        given = [*self.op_args, *self.op_kwargs.keys(), *self.op_kwargs.values()]
-        # The XComs of a mapped task come as a sequence that does not show what it holds.
-        shown = [list(one) if isinstance(one, Sequence) and not isinstance(one, str | bytes) else one for one in given]
-        same_in_each_process = re.sub(" at 0x[0-9a-f]+", "", repr(shown))
-        return hashlib.sha256(same_in_each_process.encode()).hexdigest()
+        told, strange = told_apart([self.op_args, self.op_kwargs])
+        if strange:
+            self.log.warning(
+                "Arguments of the function hold what can't be compared (%s). It counts as unchanged, and does not have "
+                "the function called again",
+                ", ".join(sorted(strange)),
+            )
+        return told
 
     def _written(self, context: Context) -> Any:
         from airflow.sdk import ObjectStoragePath

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.bulk.folder import OutputFormat
     from airflow_provider.yandex_ai_studio.bulk.ledger import Ledger
     from airflow_provider.yandex_ai_studio.bulk.run import Pause
+    from airflow_provider.yandex_ai_studio.durability.journal import Store
 
 REQUEST_FIELDS = (
     "instructions",
@@ -194,10 +195,19 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
             count(self.max_total_tokens, "max_total_tokens")
         if self.max_cost is not None and is_constant(self.max_cost):
             positive(self.max_cost, "max_cost")
+        self._check_multiple_outputs()
         CompletionRequest.of(**constants_of(self._parts()))
+
+    def _check_multiple_outputs(self) -> None:
+        if self.multiple_outputs and not (self.output_path or self.estimate):
+            raise wrong(
+                "Leave `multiple_outputs` out, or give `output_path`: this task returns a list, which has no keys. (A "
+                "decorated function that is annotated to return a mapping asks for `multiple_outputs` too)"
+            )
 
     def execute(self, context: Context) -> Any:
         """Look at all rows; then submit, read and write until nothing is left to do on a worker."""
+        self._check_multiple_outputs()  # `output_path` may have rendered to nothing
         attempt = self._attempt(context)
         if self.estimate:
             return attempt.estimate()
@@ -286,10 +296,13 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
     def _ledger(self, context: Context) -> Ledger:
         from airflow_provider.yandex_ai_studio.bulk.ledger import Ledger
 
-        store = context.get("task_state_store")
+        return Ledger(self._store(context))
+
+    def _store(self, context: Context) -> Store:
+        store: Store | None = context.get("task_state_store")
         if store is None:
             raise wrong(
                 "This operator needs Airflow 3.3 or later: without its task_state_store, nobody would find again what "
                 "was paid for. Map YandexAIStudioCompletionOperator over the rows instead"
             )
-        return Ledger(store)
+        return store
