@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider.yandex_ai_studio.bulk.estimate import Estimate
+from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Price
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     BudgetExceeded,
@@ -21,7 +23,7 @@ def test_a_bound_stops_the_run_before_it_is_passed_and_keeps_all(
     task: Callable[..., BulkTask], tmp_path: Path, bound: dict[str, Any]
 ) -> None:
     run = task(inputs=texts(300), max_tokens=50, output_path=str(tmp_path / "out"), chunk_size=50, **bound)
-    with pytest.raises(BudgetExceeded, match="Raise"):
+    with pytest.raises(BudgetExceeded, match=f"Raise `{next(iter(bound))}`, and clear"):
         run.attempt()
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     written = rows_of(tmp_path / "out")
@@ -74,7 +76,7 @@ def test_an_estimate_is_a_dry_run_and_says_what_each_side_costs(
     assert says["input_cost"] == pytest.approx(0.2 * says["input_tokens"] / 1000)  # the price of the asynchronous mode
     assert says["cost_at_most"] - says["input_cost"] == pytest.approx(0.4 * 30)
     told = capsys.readouterr().out
-    assert f"{says['input_tokens']} tokens of input, by 30 rows that were counted; 30000 of output at most;" in told
+    assert f"about {says['input_tokens']:,} tokens in, by 30 rows counted; at most 30,000 out;" in told
     assert f"{says['cost_at_most']:.2f} RUB in all at most. Nothing was submitted." in told
 
 
@@ -84,5 +86,20 @@ def test_an_estimate_without_bound_and_price_says_what_it_takes_for_granted(
     says = task(inputs=texts(3), estimate=True, model="yandexgpt-lite").attempt()
     assert (says["output_tokens_at_most"], says["cost_at_most"]) == (6000, None)
     told = capsys.readouterr().out
-    assert "with 2000 for an answer" in told
+    assert "2,000 for each answer" in told
     assert "no cost, for the connection's `prices`" in told
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"), [(0.0, "0.00 RUB"), (0.000021, "0.000021 RUB"), (0.0099, "0.009900 RUB"), (0.01, "0.01 RUB")]
+)
+def test_a_cost_below_a_kopeck_is_no_nothing(cost: float, words: str) -> None:
+    assert Price(0.2, 0.4, "RUB").words(cost) == words
+
+
+def test_an_estimate_of_one_row_is_told_in_words() -> None:
+    told = Estimate(1, 1, 1, 5, 2000, Bounds(price=Price(0.2, 0.4, "RUB"))).line()
+    assert told == (
+        "1 request for 1 row; about 5 tokens in, by 1 row counted; at most 2,000 out (`max_tokens` is not "
+        "set: 2,000 for each answer); 0.001000 RUB for the input, 0.80 RUB in all at most. Nothing was submitted."
+    )

@@ -56,17 +56,22 @@ class Estimate:
 
     def line(self) -> str:
         """Return what the log says of it."""
-        parts = [f"{self.requests} requests for {self.rows} rows"]
-        parts.append(f"{self.input_tokens} tokens of input, by {self.sampled_rows} rows that were counted")
-        unbound = f", with {LONGEST_ANSWER} for an answer, for `max_tokens` is not set"
-        parts.append(f"{self.output_tokens_at_most} of output at most{'' if self.bounds.longest_answer else unbound}")
-        value = self.value()
-        if value["cost_at_most"] is None:
+        parts = [f"{_count(self.requests, 'request')} for {_count(self.rows, 'row')}"]
+        parts.append(f"about {self.input_tokens:,} tokens in, by {_count(self.sampled_rows, 'row')} counted")
+        unbound = f" (`max_tokens` is not set: {LONGEST_ANSWER:,} for each answer)"
+        parts.append(f"at most {self.output_tokens_at_most:,} out{'' if self.bounds.longest_answer else unbound}")
+        value, price = self.value(), self.bounds.price
+        if price is None:
             parts.append("no cost, for the connection's `prices` don't say what this model costs in the mode 'async'")
         else:
-            costs = [f"{value[name]:.2f} {value['currency']}".rstrip() for name in ("input_cost", "cost_at_most")]
-            parts.append(f"{costs[0]} for the input, {costs[1]} in all at most")
+            parts.append(
+                f"{price.words(value['input_cost'])} for the input, {price.words(value['cost_at_most'])} in all at most"
+            )
         return f"{'; '.join(parts)}. Nothing was submitted."
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def estimate(

@@ -35,6 +35,10 @@ class Price:
         cost = (usage.input_tokens * self.input + usage.completion_tokens * self.output) / 1000
         return round(cost, 6)
 
+    def words(self, cost: float) -> str:
+        """Return a cost as the log says it: to the hundredth, or further where there would be nothing to see."""
+        return f"{cost:.{2 if cost >= 0.01 or not cost else 6}f} {self.currency}".rstrip()
+
 
 def price_of(prices: Mapping[str, Any] | None, model_uri: str, mode: str = "async") -> Price | None:
     """
@@ -88,6 +92,12 @@ class Bounds:
     def any(self) -> bool:
         """Whether there is one."""
         return self.tokens is not None or self.cost is not None
+
+    @property
+    def names(self) -> str:
+        """The parameters that set them."""
+        bounds = {"max_total_tokens": self.tokens, "max_cost": self.cost}
+        return " or ".join(f"`{name}`" for name, bound in bounds.items() if bound is not None)
 
     def most(self, characters: int, longest_seen: int) -> Usage:
         """

@@ -50,7 +50,7 @@ class Progress:
         parts = [f"{self.done} of {self.rows} rows done, {self.running} running, {self.failed} failed"]
         parts.append(f"{self.spent.total_tokens} tokens")
         if price:
-            parts.append(f"{price.of(self.spent):.2f} {price.currency}".rstrip())
+            parts.append(price.words(price.of(self.spent)))
         if self.restored:
             parts.append(f"{self.restored} rows done before this attempt")
         if self.rows_per_hour is not None and self.seconds_left is not None:

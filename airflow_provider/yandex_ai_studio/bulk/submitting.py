@@ -215,7 +215,7 @@ class Submitting:
                 break
             within.append(row)
         if not within and not running:
-            self.stopped = "the bound of `max_total_tokens` or `max_cost`"
+            self.stopped = f"the bound of {bounds.names}"
         return within
 
     @property
