@@ -47,6 +47,7 @@ SECRET = "a private text"
         ({"inputs": [SECRET], "output_path": "foo://lake/out"}, ["Install", "`output_path`", "foo://"]),
         ({"inputs": [SECRET], "row_retries": -1}, ["`row_retries`"]),
         ({"inputs": [SECRET], "temperature": 7}, ["`temperature`"]),
+        ({"inputs": [SECRET], "estimate": "yes"}, ["`estimate` must be True or False"]),
         ({"inputs": [SECRET], "max_cost": 0}, ["`max_cost`"]),
         ({"inputs": [SECRET], "max_cost": 1, "model": "other"}, ["`max_cost`", "`prices`"]),
     ],
@@ -68,6 +69,12 @@ def test_rows_are_data_and_never_templates(task: Callable[..., BulkTask]) -> Non
     operator = run.operator()
     operator.render_template_fields({"ti": None})  # type: ignore[typeddict-item]
     assert operator.inputs == ["Say {{ 6 * 7 }} ducks."]
+
+
+def test_a_field_of_a_row_outside_the_prompt_is_refused_with_where_it_belongs(task: Callable[..., BulkTask]) -> None:
+    operator = task(inputs=[{"lang": "ru"}], prompt="x{{ row.lang }}", instructions="In {{ row.lang }}.").operator()
+    with pytest.raises(ConfigurationError, match="Name fields of a row in `prompt` only"):
+        operator.render_template_fields({"ti": None})  # type: ignore[typeddict-item]
 
 
 def test_an_output_of_another_set_of_requests_is_left_alone(task: Callable[..., BulkTask], tmp_path: Path) -> None:

@@ -168,7 +168,16 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         """Render a template field. Rows are data, and never templates, whatever braces they hold."""
         if content is self.inputs and isinstance(content, list | tuple):
             return content
-        return super().render_template(content, context, jinja_env, seen_oids)
+        from jinja2 import UndefinedError
+
+        try:
+            return super().render_template(content, context, jinja_env, seen_oids)
+        except UndefinedError as error:
+            if str(error) != "'row' is undefined":
+                raise
+            raise wrong(
+                "Name fields of a row in `prompt` only: all other parameters are the same for all rows"
+            ) from None
 
     def check_constants(self) -> None:
         """
@@ -183,6 +192,9 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
             optional = name == "max_failed_rows" and value is None
             if not optional and (type(value) is not int or value < least):
                 raise wrong(f"`{name}` must be a whole number of at least {least}, not {value!r}")
+        for name in ("deduplicate", "estimate"):
+            if type(getattr(self, name)) is not bool:
+                raise wrong(f"`{name}` must be True or False, not {getattr(self, name)!r}")
         seconds_of(self.timeout)
         if isinstance(self.inputs, str) and is_constant(self.inputs):
             suffix_of(self.inputs)
