@@ -143,8 +143,9 @@ def test_a_file_that_is_gone_is_named(suffix: str, tmp_path: Path) -> None:
 def test_a_line_that_is_no_json_is_named_by_its_row(line: str, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(f"1\n\n2\n3\n{line}\n")
     source = source_of(str(tmp_path / "rows.jsonl"))
+    said = rf"Row 3 of `inputs` \(from 0, empty lines apart\) is not a line of JSON\.{NOTHING_SENT}"
     for read in (lambda: list(source.chunks(2)), lambda: source.chunk(1, 2, 5)):
-        with pytest.raises(ConfigurationError, match=rf"Row 3 of `inputs` is not a line of JSON\.{NOTHING_SENT}"):
+        with pytest.raises(ConfigurationError, match=said):
             read()
 
 

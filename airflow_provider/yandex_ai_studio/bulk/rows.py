@@ -121,7 +121,7 @@ class JsonLines:
         try:
             return json.loads(line)
         except (ValueError, RecursionError):
-            raise wrong(f"Row {index} of `inputs` is not a line of JSON") from None
+            raise wrong(f"Row {index} of `inputs` (from 0, empty lines apart) is not a line of JSON") from None
 
 
 class Parquet:
