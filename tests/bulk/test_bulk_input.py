@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider.yandex_ai_studio.bulk.folder import OWNER
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
 )
@@ -120,3 +121,15 @@ def test_without_a_state_store_nothing_is_paid_for(task: Callable[..., BulkTask]
     with pytest.raises(ConfigurationError, match=r"3\.3"):
         run.operator().execute({})
     assert run.submissions == 0
+
+
+def test_a_folder_that_was_only_claimed_holds_nothing_that_is_paid_for_again(
+    task: Callable[..., BulkTask], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    task(inputs=texts(3), output_path=str(out)).attempt()
+    for path in out.iterdir():
+        if path.name != OWNER:
+            path.unlink()
+    task(inputs=texts(3), output_path=str(out)).attempt()
+    assert "another run" not in capsys.readouterr().out

@@ -94,7 +94,7 @@ class Attempt:
         if self.keep_rows:
             self.keep_rows()  # only now: rows that are refused must not take the place of those that were paid for
         if folder is not None:
-            if head is None and folder.owner() == self._plan.fingerprint:
+            if head is None and folder.holds_answers():
                 self.log.warning(PAID_AGAIN, self.output_path)
             folder.claim(self._plan.fingerprint, self._plan.rows)
         if head is None:

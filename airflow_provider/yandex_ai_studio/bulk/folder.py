@@ -83,6 +83,10 @@ class Folder:
         """Return the names of what is there."""
         return {path.name for path in self.path.iterdir()}
 
+    def holds_answers(self) -> bool:
+        """Tell whether there is more than a claim."""
+        return self.path.is_dir() and bool(self.names() - {OWNER})
+
     def part_name(self, number: int | str) -> str:
         """Return the name of the part of a chunk."""
         label = f"{number:05d}" if isinstance(number, int) else number
