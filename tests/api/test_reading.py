@@ -2,12 +2,17 @@
 
 import copy
 import json
+from decimal import Decimal
+from typing import Any
 
 import pendulum
 import pytest
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.execution_time.comms import SetXCom, _RequestFrame
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from airflow_provider.yandex_ai_studio.api import completion, responses, values
 from airflow_provider.yandex_ai_studio.api.call import Answer, result_of
@@ -16,7 +21,7 @@ from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.api.models import Failure, Message, ToolCall, Usage
 from airflow_provider.yandex_ai_studio.api.output import Output
 from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
-from airflow_provider.yandex_ai_studio.exceptions import ServiceUnavailable
+from airflow_provider.yandex_ai_studio.exceptions import InvalidOutput, ServiceUnavailable
 
 ENDPOINTS = Endpoints()
 TURNS = (Message("user", "ping"),)
@@ -415,6 +420,118 @@ def test_what_is_no_utf_8_is_replaced_and_costs_no_answer():
 
 def test_a_structured_answer_can_be_stored_as_well():
     assert Output.of(json_object=True, json_schema=None).value_of(json.dumps({"a": UNSTORABLE})) == {"a": STORED}
+
+
+NUMBERS = "[NaN, -Infinity, 1e999, -1e400, 18446744073709551616, -9223372036854775809, 1" + "0" * 5000 + "]"
+"""Numbers that no XCom can hold: not finite, or of more than 64 bits."""
+
+
+def test_a_number_that_cannot_be_stored_stays_the_text_that_it_is_written_as():
+    kept = ["NaN", "-Infinity", "1e999", "-1e400", "18446744073709551616", "-9223372036854775809", "1" + "0" * 5000]
+    assert values.decoded(NUMBERS) == kept
+    assert [values.unstorable(one) for one in values.decoded(NUMBERS)] == [None] * 7
+    told = ["18446744073709551615", "-9223372036854775808", "1e308", "-0.5", "true"]
+    assert values.decoded(f"[{','.join(told)}]") == [2**64 - 1, -(2**63), 1e308, -0.5, True]
+
+
+def test_arguments_of_a_tool_that_cannot_be_stored_stay_texts_in_both_apis():
+    body = json.dumps({**RESPONSE, "output": [call_of(arguments='{"price": NaN, "paid": [1e999, 1]}')]})
+    [asked] = result_of(RETRIEVE, Answer(200, body.encode(), {})).generation.tool_calls
+    assert asked.arguments == {"price": "NaN", "paid": ["1e999", 1]}
+    told = copy.deepcopy(OPERATION)
+    call = {"functionCall": {"name": "pay", "arguments": {"price": float("nan"), "paid": [float("inf"), 1]}}}
+    told["response"]["alternatives"][0]["message"] = {"role": "assistant", "toolCallList": {"toolCalls": [call]}}
+    [asked] = read(GET, told).generation.tool_calls
+    assert asked.arguments == {"price": "NaN", "paid": ["Infinity", 1]}
+
+
+def test_numbers_beside_an_answer_cost_no_answer_whatever_they_are():
+    body = json.dumps(OPERATION).replace('"30"', "NaN").replace('"10"', "1" + "0" * 5000).replace('"40"', "1e999")
+    generation = result_of(GET, Answer(200, body.encode(), {})).generation
+    assert (generation.text, generation.usage) == ("pong", Usage(reasoning_tokens=2))
+
+
+def nested(depth):
+    """Return an object with this many levels below it."""
+    value = 1
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("arguments", [nested(101), {"a": [{"__classname__": "x"}]}, {"__id__": 1}])
+def test_a_call_with_arguments_that_no_xcom_takes_is_unreadable_and_not_paid_for_again(arguments):
+    told = copy.deepcopy(OPERATION)
+    call = {"functionCall": {"name": "note", "arguments": arguments}}
+    told["response"]["alternatives"][0]["message"] = {"role": "assistant", "toolCallList": {"toolCalls": [call]}}
+    assert read(GET, told).generation.status == "unreadable"
+
+
+class Anything(BaseModel):
+    """A model that takes any value, and writes it down as it is."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+    a: Any
+
+
+class Emptied(BaseModel):
+    """A model that pydantic writes down with None for what is not finite."""
+
+    a: Any
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"a": 1e999}', "a number that JSON has no form for"),
+        ('{"a": [{"b": 18446744073709551616}]}', "more than 64 bits"),
+        ('{"a": {"__classname__": "x"}}', "__classname__"),
+        (json.dumps(nested(101)), "nested too deeply"),
+        (json.dumps(nested(400)), "nested too deeply"),
+    ],
+    ids=["infinite", "huge", "reserved", "deep", "deeper"],
+)
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"json_object": True, "json_schema": None},
+        {"json_object": False, "json_schema": {"type": "object"}},
+        {"json_object": False, "json_schema": Anything},
+        {"json_object": False, "json_schema": Emptied},
+    ],
+    ids=["an object", "a schema", "a model", "a model that empties"],
+)
+def test_a_structured_answer_that_no_xcom_takes_is_invalid(form, text, why):
+    with pytest.raises(InvalidOutput, match=why):
+        Output.of(**form).value_of(text)
+
+
+def test_a_number_that_a_model_works_out_is_looked_at_as_well():
+    class Rate(Anything):
+        @computed_field
+        def rate(self) -> float:
+            return float("inf")
+
+    with pytest.raises(InvalidOutput, match="a number that JSON has no form for"):
+        Output.of(json_object=False, json_schema=Rate).value_of('{"a": 1}')
+
+
+def test_what_can_be_stored_can_be_written_to_xcom():
+    """By Airflow's own way: from the task to its supervisor, and on to the API server."""
+    edges = [nested(98), 2**64 - 1, -(2**63), 1e308, {"__type": "x"}, "\ufffd", None, True]
+    assert values.unstorable(edges) is None
+    written = BaseXCom.serialize_value(edges)
+    sent = SetXCom(key="return_value", value=written, dag_id="d", task_id="t", run_id="r").model_dump()
+    assert _RequestFrame(id=1, body=sent).as_bytes()
+    assert json.loads(json.dumps(written, allow_nan=False)) == edges
+
+
+def test_a_model_makes_of_a_number_what_it_likes_before_it_is_stored():
+    class Amount(BaseModel):
+        a: Decimal
+
+    form = Output.of(json_object=False, json_schema=Amount)
+    assert form.value_of('{"a": 40817810099910004312}') == {"a": "40817810099910004312"}
 
 
 def test_an_end_without_an_id_is_that_of_the_operation_that_was_asked_for():

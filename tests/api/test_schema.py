@@ -1,11 +1,13 @@
 """A schema leads nowhere else and comes to an end, or it is refused before anything is paid for."""
 
+import json
 import socket
 
 import pytest
 from pydantic import BaseModel, ConfigDict
 
 from airflow_provider.yandex_ai_studio.api.output import Output
+from airflow_provider.yandex_ai_studio.api.schema import misfit
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, InvalidOutput
 
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}, "name": {"type": "string"}}}
@@ -121,8 +123,11 @@ def test_what_does_not_fit_is_told_by_its_place(value, why):
 
 def test_a_value_that_goes_deeper_than_can_be_followed_is_invalid_and_no_crash():
     schema = {"$ref": "#/$defs/node", "$defs": {"node": NODE}}
+    text = '{"next": ' * 900 + "{}" + "}" * 900
+    with pytest.raises(InvalidOutput, match="nested too deeply"):
+        form(schema).value_of(text)
     with pytest.raises(InvalidOutput, match="RecursionError"):
-        form(schema).value_of('{"next": ' * 900 + "{}" + "}" * 900)
+        misfit(schema, json.loads(text))
 
 
 def test_a_schema_that_was_never_checked_is_not_fetched_either():

@@ -86,6 +86,22 @@ def test_a_structured_answer_is_the_value_in_it(task: Callable[..., BulkTask], t
     assert all(set(answer) == {"topic"} for answer in task(inputs=texts(3), json_schema=schema).attempt())
 
 
+def test_an_answer_that_no_xcom_takes_is_asked_again_and_costs_no_other_row(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    said = {"alternatives": [{"message": {"role": "assistant", "text": '{"share": 1e999}'}}]}
+    emulator.fault("completionAsync", "operation_answer", body=said, match=texts(3)[1], times=3)
+    run = task(inputs=texts(3), json_object=True, on_row_error="keep")
+    answers = run.attempt()
+    assert json.loads(json.dumps(answers, allow_nan=False)) == answers
+    assert [answer is None for answer in answers] == [False, True, False]
+    assert run.submissions == 5
+    emulator.fault("completionAsync", "operation_answer", body=said, match=texts(3)[1], times=3)
+    task(inputs=texts(3), json_object=True, on_row_error="keep", output_path=str(tmp_path)).attempt()
+    row = rows_of(tmp_path)[1]
+    assert (row["status"], row["output"], row["raw_output"]) == ("invalid_output", None, '{"share": 1e999}')
+
+
 class Note(BaseModel):
     """The form of an answer."""
 

@@ -129,3 +129,16 @@ def test_what_json_does_not_know_is_invalid(attempt: Attempt, emulator: Emulator
     with pytest.raises(InvalidOutput, match="it is not JSON"):
         attempt(json_object=True)
     assert ti.xcoms["text"] == text
+
+
+def test_a_number_that_no_xcom_takes_is_invalid_and_the_next_attempt_generates_anew(
+    attempt: Attempt, emulator: Emulator, ti: TaskInstance, store: Store
+) -> None:
+    text = '{"share": 1e999}'
+    emulator.fault("completionAsync", "operation_answer", body=answer(text)["response"])
+    with pytest.raises(InvalidOutput, match="a number that JSON has no form for"):
+        attempt(json_object=True)
+    assert ti.xcoms["text"] == text
+    assert store.values == {}
+    assert set(attempt(json_object=True)) == {"output"}
+    assert submissions(emulator) == 2

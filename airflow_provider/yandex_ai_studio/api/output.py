@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -88,19 +89,23 @@ class Output:
         """
         Return what a text is meant to be: the text itself, or the JSON value in it, validated.
 
-        :raises InvalidOutput: It is not what was asked for. The message repeats none of the text.
+        :raises InvalidOutput: It is not what was asked for, or can't be stored. The message repeats none of the text.
         """
         if not self.structured:
             return text
         try:
-            value = json.loads(values.storable(text), parse_constant=_no_constant)
+            value = json.loads(values.storable(text), parse_constant=_no_constant, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise InvalidOutput(f"it is not JSON (at character {getattr(error, 'pos', 0)})") from None
+        if values.nested_too_deeply(value):  # what looks into it would break
+            raise InvalidOutput(str(values.unstorable(value)))
         if self.model is not None:
-            return self._by_model(self.model, value)
-        if self.json_object and not isinstance(value, dict):
+            value = self._by_model(self.model, value)
+        elif self.json_object and not isinstance(value, dict):
             raise InvalidOutput(f"it is a JSON {type(value).__name__}, and an object was asked for")
-        if self.schema is not None and (why := schema.misfit(self.schema, value)):
+        elif self.schema is not None and (why := schema.misfit(self.schema, value)):
+            raise InvalidOutput(why)
+        if why := values.unstorable(value):  # another attempt could not store it either
             raise InvalidOutput(why)
         return value
 
@@ -127,3 +132,9 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(written: str) -> float:
+    if not math.isfinite(number := float(written)):
+        raise InvalidOutput(values.NOT_FINITE)  # a pydantic model would make it None
+    return number

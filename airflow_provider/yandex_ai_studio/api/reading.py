@@ -57,14 +57,18 @@ def operation_of(
 
 
 def calls_of(functions: Sequence[Any]) -> tuple[ToolCall, ...] | None:
-    """Read the calls that a model asks for: all of them, for half of them would be another answer; else None."""
+    """
+    Read the calls that a model asks for: all of them, for half of them would be another answer.
+
+    None where one can't be read, or has arguments that can't be stored.
+    """
     calls = []
     for function in functions:
         told = values.members(function)
         name, arguments = values.text_or_none(told.get("name")), told.get("arguments") or {}
         if isinstance(arguments, str):
             arguments = values.decoded(arguments)
-        if name is None or not isinstance(arguments, Mapping):
+        if name is None or not isinstance(arguments, Mapping) or values.unstorable(arguments):
             return None
         calls.append(ToolCall(name, dict(arguments)))
     return tuple(calls)

@@ -8,8 +8,9 @@ All else gives way: what is not what it should be is read as if it were not ther
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -17,6 +18,16 @@ from typing import Any
 import pendulum
 
 INT64 = 2**63
+STORABLE_INTS = range(-(2**63), 2**64)
+"""The whole numbers that can be written to XCom: they go to Airflow's supervisor as MessagePack."""
+
+STORABLE_DEPTH = 100
+"""How deep a value may be nested to be written to XCom: Airflow's own messages end at 255."""
+
+NOT_FINITE = "it holds a number that JSON has no form for"
+
+RESERVED = {"__classname__", "__id__"}
+"""Names that no member may have in an XCom: Airflow keeps them for its own."""
 
 FIRST, LAST = 946_684_800, 4_102_444_800
 """The seconds since the epoch between which the time of an operation may be: those of this century."""
@@ -52,10 +63,14 @@ def objects(value: Any) -> list[Mapping[str, Any]]:
 
 
 def decoded(document: bytes | str) -> Any:
-    """Return what a JSON document holds, so that it can be stored; None for what is no JSON."""
+    """
+    Return what a JSON document holds, so that it can be stored; None for what is no JSON.
+
+    A number that can't be stored stays the text that it is written as: ``NaN``, ``1e999``, or 30 digits.
+    """
     try:
         text = document if isinstance(document, str) else document.decode("utf-8-sig", "replace")
-        return json.loads(storable(text))
+        return json.loads(storable(text), parse_constant=str, parse_float=_fraction, parse_int=_whole)
     except (ValueError, RecursionError):
         return None
 
@@ -70,6 +85,44 @@ def storable(document: str) -> str:
 
 
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<unstorable>u0000|u[dD][89a-fA-F]..)|.)", re.DOTALL)
+
+
+def _fraction(written: str) -> float | str:
+    return number if math.isfinite(number := float(written)) else written
+
+
+def _whole(written: str) -> int | str:
+    return number if len(written) <= 20 and (number := int(written)) in STORABLE_INTS else written
+
+
+def unstorable(value: Any) -> str | None:
+    """Say why a value that was read from JSON can't be written to XCom, or to a part of a bulk run; None if it can."""
+    if nested_too_deeply(value):
+        return "it is nested too deeply to be stored"
+    for one in (one for level in _levels(value) for one in level):
+        if isinstance(one, float) and not math.isfinite(one):
+            return NOT_FINITE
+        if isinstance(one, int) and one not in STORABLE_INTS:
+            return "it holds a whole number of more than 64 bits"
+        if isinstance(one, Mapping) and not RESERVED.isdisjoint(one):
+            return f"it has a member named {' or '.join(sorted(RESERVED))}, which Airflow does not store"
+    return None
+
+
+def nested_too_deeply(value: Any) -> bool:
+    """Tell whether a value is nested too deeply to be stored, and to be looked into by what calls itself."""
+    return any(depth > STORABLE_DEPTH for depth, _ in enumerate(_levels(value)))
+
+
+def _levels(value: Any) -> Iterator[list[Any]]:
+    level = [value]
+    while level:
+        yield level
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ())
+        ]
 
 
 def flag(value: Any) -> bool:
