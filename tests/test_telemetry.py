@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
+from airflow.sdk._shared.observability.metrics.statsd_logger import SafeStatsdLogger
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferralTimeout, TaskDeferred
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.sdk.observability.stats import Stats as AirflowStats
@@ -75,6 +79,7 @@ class Stats:
 def stats(monkeypatch: pytest.MonkeyPatch) -> Stats:
     recorder = Stats()
     monkeypatch.setattr("airflow.sdk.observability.stats.Stats", recorder)
+    monkeypatch.setattr(telemetry, "_ready_in", os.getpid())
     return recorder
 
 
@@ -353,6 +358,109 @@ def test_airflow_s_own_metrics_take_what_is_told() -> None:
         ("yandex_ai_studio.failed", 3, {"conn_id": "c", "reason": "expired"}),
         ("yandex_ai_studio.waited", timedelta(seconds=1.5), {"conn_id": "c"}),
     ]
+
+
+@pytest.fixture
+def influxdb() -> Iterator[list[str]]:
+    """Airflow's StatsD with tags in InfluxDB's style; what it sends."""
+    sent: list[str] = []
+
+    class Client:
+        def incr(self, stat: str, count: int, rate: float) -> None:
+            sent.append(stat)
+
+    parameters = signature(AirflowStats.initialize).parameters
+    legacy = {"export_legacy_names": True} if "export_legacy_names" in parameters else {}
+    client: Any = Client()
+    backend = SafeStatsdLogger(client, influxdb_tags_enabled=True, statsd_influxdb_enabled=True)
+    AirflowStats.initialize(factory=lambda: backend, **legacy)
+    yield sent
+    AirflowStats.initialize(factory=NoStatsLogger, **legacy)
+
+
+def test_a_tag_is_one_that_influxdb_takes_whatever_a_connection_is_called(
+    influxdb: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        telemetry.tell(telemetry.Metric("submitted"), tags=telemetry.tags_of("my conn,x=1", "gpt://b1g/утка/rc@7"))
+        telemetry.tell(telemetry.Metric("failed", reason="E" * 250), tags=telemetry.tags_of("c" * 250, "m" * 250))
+    first, second = influxdb
+    assert first == "yandex_ai_studio.submitted,conn_id=my_conn_x_1,model=____/rc_7"
+    assert len(second) < 250
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("model", [{"name": "yandexgpt"}, ["yandexgpt"], 5, "", None])
+@pytest.mark.parametrize("how", ["resumed", "deferred"])
+def test_a_model_that_renders_to_no_text_fails_no_attempt_that_has_paid(
+    hook: YandexAIStudioHook, context: Context, clock: SteppedTime, stats: Stats, model: Any, how: str
+) -> None:
+    operation_id = deferred(hook, context).operation_id
+    made = task(hook)
+    made.model = model
+    event = {"operation_id": operation_id, "outcome": "ended", "submitted_at": hook.clock() - 30}
+    if how == "deferred":
+        with pytest.raises(TaskDeferred):
+            made.resume_execution("execute_complete", {"event": {**event, "outcome": "broken"}}, context)
+        return
+    clock.sleep(4000)
+    assert "ducks" in made.resume_execution("execute_complete", {"event": event}, context)
+    assert stats.of(*ONE_ANSWER) == ONE_ANSWER
+    assert stats.tags["succeeded"][0]["conn_id"] == CONN_ID
+
+
+async def test_an_event_loop_waits_for_no_backend_and_loses_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[tuple[str, int]] = []
+    threads: list[threading.Thread] = []
+    found = threading.Event()
+
+    class Backend:
+        def incr(self, stat: str, count: int = 1, rate: float = 1, *, tags: Any = None) -> None:
+            taken.append((stat, count))
+
+    def slow() -> Any:
+        threads.append(threading.current_thread())
+        assert found.wait(30)  # a host that is looked up
+        return Backend()
+
+    parameters = signature(AirflowStats.initialize).parameters
+    legacy = {"export_legacy_names": True} if "export_legacy_names" in parameters else {}
+    AirflowStats.initialize(factory=slow, **legacy)
+    monkeypatch.setattr(telemetry, "_ready_in", None)
+    try:
+        for count in (1, 2):
+            telemetry.tell(telemetry.Metric("reads", count))
+        assert taken == []
+        found.set()
+        telemetry._thread_of(os.getpid()).submit(lambda: None).result(30)
+        telemetry.tell(telemetry.Metric("reads", 3))
+    finally:
+        found.set()
+        AirflowStats.initialize(factory=NoStatsLogger, **legacy)
+    assert taken == [("yandex_ai_studio.reads", count) for count in (1, 2, 3)]
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
+
+
+def test_a_worker_hands_over_at_once(stats: Stats, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "_ready_in", None)
+    telemetry.tell(telemetry.Metric("reads", 3))
+    assert stats.counts["reads"] == 3
+
+
+async def test_a_process_that_was_forked_makes_its_own_backend_ready(
+    stats: Stats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry, "_ready_in", os.getpid() + 1)
+    handed: list[Any] = []
+
+    class Thread:
+        def submit(self, *call: Any) -> None:
+            handed.append(call)
+
+    monkeypatch.setattr(telemetry, "_thread_of", lambda process: Thread())
+    telemetry.tell(telemetry.Metric("reads", 3))
+    assert (len(handed), stats.counts["reads"]) == (1, 0)
 
 
 def test_a_broken_backend_costs_no_answer(
