@@ -69,6 +69,15 @@ def test_what_is_wrong_fails_when_the_file_is_parsed(parameters: dict[str, Any],
     assert "Nothing was sent" in str(caught.value)
 
 
+def test_a_prompt_with_the_marks_of_its_dag_names_a_field() -> None:
+    marks = {"variable_start_string": "[[", "variable_end_string": "]]"}
+    with DAG("dag", jinja_environment_kwargs=marks):
+        made = YandexAIStudioBulkCompletionOperator(task_id="generate", inputs="[[ ds ]]", prompt="Sum up: [[ row.a ]]")
+        with pytest.raises(ConfigurationError, match="Name a field of the row"):
+            YandexAIStudioBulkCompletionOperator(task_id="wrong", inputs="/data/in.jsonl", prompt="Sum up: row.a")
+    assert made.prompt == "Sum up: [[ row.a ]]"
+
+
 @pytest.mark.parametrize(
     "parameters",
     [

@@ -125,6 +125,39 @@ def test_a_template_is_left_for_the_run(operator: Operator, parameters: dict[str
     assert parsed(operator, **parameters)
 
 
+SQUARE = {"variable_start_string": "[[", "variable_end_string": "]]"}
+LINES = {"line_statement_prefix": "%%", "line_comment_prefix": None}
+
+
+@pytest.mark.parametrize(("kwargs", "text"), [(SQUARE, "[[ params.b ]]"), (LINES, "%% if a\n1\n%% endif")])
+@BOTH
+def test_a_template_with_the_marks_of_its_dag_is_left_for_the_run(
+    operator: Operator, kwargs: dict[str, Any], text: str
+) -> None:
+    with DAG("dag", jinja_environment_kwargs=kwargs):
+        assert operator(task_id="generate", prompt="Hi", temperature=text, json_schema=text).temperature == text
+        with pytest.raises(ConfigurationError, match="temperature"):
+            operator(task_id="wrong", prompt="Hi", temperature="a lot")
+    with pytest.raises(ConfigurationError, match="temperature"):
+        parsed(operator, temperature=text)
+
+
+@BOTH
+def test_what_begins_a_template_nowhere_else_does_not_in_a_dag_with_its_own_marks(operator: Operator) -> None:
+    with DAG("dag", jinja_environment_kwargs=SQUARE), pytest.raises(ConfigurationError, match="temperature"):
+        operator(task_id="generate", prompt="Hi", temperature="{{ params.b }}")
+
+
+@BOTH
+def test_a_text_is_left_for_the_run_where_the_dag_is_not_known_yet(operator: Operator) -> None:
+    made = operator(task_id="generate", prompt="Hi", temperature="[[ params.b ]]")
+    DAG("dag", schedule=None, jinja_environment_kwargs=SQUARE).add_task(made)
+    made.render_template_fields({"params": {"b": "0.5"}})  # type: ignore[typeddict-item]
+    assert made.temperature == "0.5"
+    with pytest.raises(ConfigurationError, match="temperature"):
+        operator(task_id="generate", prompt="Hi", temperature=2)
+
+
 @BOTH
 @pytest.mark.parametrize("name", ["prompt", "messages", "temperature", "json_schema", "instructions", "model"])
 def test_an_xcom_is_left_for_the_run(operator: Operator, name: str) -> None:

@@ -42,7 +42,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
-from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant
+from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant, marks_of
 from airflow_provider.yandex_ai_studio.telemetry import (
     Metric,
     Tags,
@@ -149,9 +149,10 @@ class OperationOperator(BaseOperator):
                 "Leave `wait_for_completion` out: where the worker waits for the answer itself, there is no operation "
                 "to come back for"
             )
-        parts = constants_of({name: value for name, value in self.parts().items() if name not in self.written_later})
-        self.request_of(**parts)
-        if is_constant(self.json_schema):
+        marks = marks_of(self)
+        parts = {name: value for name, value in self.parts().items() if name not in self.written_later}
+        self.request_of(**constants_of(parts, marks))
+        if is_constant(self.json_schema, marks):
             self._check_end()
 
     def _policy(self) -> Policy:

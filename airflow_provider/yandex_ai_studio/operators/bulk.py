@@ -16,7 +16,7 @@ from airflow_provider.yandex_ai_studio.bulk.rows import suffix_of
 from airflow_provider.yandex_ai_studio.durability.policy import seconds_of
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
-from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant
+from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant, marks_of
 
 # What only a worker needs is imported there: it would double what this operator costs a DAG file.
 if TYPE_CHECKING:
@@ -196,19 +196,20 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
             if type(getattr(self, name)) is not bool:
                 raise wrong(f"`{name}` must be True or False, not {getattr(self, name)!r}")
         seconds_of(self.timeout)
-        if isinstance(self.inputs, str) and is_constant(self.inputs):
+        marks = marks_of(self)
+        if isinstance(self.inputs, str) and is_constant(self.inputs, marks):
             suffix_of(self.inputs)
-        if self.prompt is not None and is_constant(text(self.prompt, "`prompt`")) and self.deduplicate:
+        if self.prompt is not None and is_constant(text(self.prompt, "`prompt`"), marks) and self.deduplicate:
             raise wrong(
                 "Name a field of the row in `prompt`, e.g. {{ row.text }}, or set deduplicate=False: as it is, all "
                 "rows are the same request"
             )
-        if is_constant(self.max_total_tokens):
+        if is_constant(self.max_total_tokens, marks):
             count(self.max_total_tokens, "max_total_tokens")
-        if self.max_cost is not None and is_constant(self.max_cost):
+        if self.max_cost is not None and is_constant(self.max_cost, marks):
             positive(self.max_cost, "max_cost")
         self._check_multiple_outputs()
-        CompletionRequest.of(**constants_of(self._parts()))
+        CompletionRequest.of(**constants_of(self._parts(), marks))
 
     def _check_multiple_outputs(self) -> None:
         if self.multiple_outputs and not (self.output_path or self.estimate):

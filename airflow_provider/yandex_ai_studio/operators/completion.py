@@ -13,7 +13,7 @@ from airflow_provider.yandex_ai_studio.api.models import Message
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output, templatable
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.operators.base import OperationOperator
-from airflow_provider.yandex_ai_studio.operators.constants import is_constant
+from airflow_provider.yandex_ai_studio.operators.constants import is_constant, marks_of
 
 if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.api.call import Call
@@ -142,7 +142,7 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         choice(str(self.mode), "mode", ("async", "sync"))
         if self.stream and not self.at_once:
             raise wrong("Set mode='sync', or leave `stream` out: it is not available in asynchronous mode")
-        if is_constant(self.max_input_tokens):
+        if is_constant(self.max_input_tokens, marks_of(self)):
             count(self.max_input_tokens, "max_input_tokens")
         super().check_constants()
 

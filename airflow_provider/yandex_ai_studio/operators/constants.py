@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider.yandex_ai_studio.api.output import ModelSchema
 
-TEMPLATE = ("{{", "{%", "{#")
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
+JINJA_MARKS = {
+    "variable_start_string": "{{",
+    "block_start_string": "{%",
+    "comment_start_string": "{#",
+    "line_statement_prefix": None,
+    "line_comment_prefix": None,
+}
+"""What begins a template, by the option of Jinja that changes it."""
 
 
-def is_constant(value: Any) -> bool:
-    """Tell whether a parameter is now what it will be when the task runs."""
+def marks_of(task: BaseOperator) -> Sequence[str]:
+    """Return what begins a template in the DAG of a task; where it has none yet, any text may come to be one."""
+    dag = task.get_dag()
+    if dag is None:
+        return ("",)
+    given = {**JINJA_MARKS, **(dag.jinja_environment_kwargs or {})}
+    return [given[name] for name in JINJA_MARKS if given[name]]
+
+
+def is_constant(value: Any, marks: Sequence[str]) -> bool:
+    """
+    Tell whether a parameter is now what it will be when the task runs.
+
+    :param marks: What begins a template.
+    """
     match value:
         case str():
-            return not any(mark in value for mark in TEMPLATE)
+            return not any(mark in value for mark in marks)
         case Mapping():
-            return all(map(is_constant, value)) and all(map(is_constant, value.values()))
+            return all(is_constant(item, marks) for pair in value.items() for item in pair)
         case list() | tuple():
-            return all(map(is_constant, value))
+            return all(is_constant(item, marks) for item in value)
     return value is None or isinstance(value, bool | int | float | type | ModelSchema)
 
 
-def constants_of(parts: Mapping[str, Any]) -> dict[str, Any]:
+def constants_of(parts: Mapping[str, Any], marks: Sequence[str]) -> dict[str, Any]:
     """
     Return the parts of a request that are known; what they could be taken amiss without is filled in, or left out.
 
     :param parts: The parameters that go into the request, by their names.
+    :param marks: What begins a template.
     """
-    known = {name: value for name, value in parts.items() if is_constant(value)}
+    known = {name: value for name, value in parts.items() if is_constant(value, marks)}
     if not {"prompt", "messages"} <= known.keys() and known.get("messages") is None:
         known["prompt"] = known.get("prompt") or "not known yet"
     if "tools" not in known:
