@@ -46,7 +46,7 @@ def bulk_summaries():
         prompt="What is the Python package {{ row.package }} good for? It says of itself: {{ row.summary }}",
         instructions="Answer in one sentence, for a data engineer.",
         max_tokens=100,
-        output_path=f"{FOLDER}/{{{{ ds }}}}",
+        output_path=f"{FOLDER}/{{{{ run_id }}}}",
         on_row_error="keep",
         max_failed_rows=10,
         max_total_tokens=100_000,

@@ -1,8 +1,9 @@
 """
 Every night: summaries of new rows, from one table of PostgreSQL into another.
 
-New is what has no summary yet. So a second run pays for nothing, and a row that failed is tried the next night. Each
-answer carries the id of its row, and is written by it: none can land at another one.
+New is what has no summary yet. So a second run pays for nothing, and a row that failed is tried the next night. A night
+that failed as a whole holds up the next one, which would pay for the same rows again. Each answer carries the id of
+its row, and is written by it: none can land at another one.
 
 Needs `pip install apache-airflow-providers-postgres`, an Airflow connection `feedback_db`, and in it a table
 `feedback` with the columns `id` (bigint, the primary key) and `message` (text).
@@ -18,23 +19,24 @@ from typing import Any
 
 import pendulum
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
-from airflow.sdk import BaseHook, CronDataIntervalTimetable, ObjectStoragePath, dag, task
+from airflow.sdk import BaseHook, CronTriggerTimetable, ObjectStoragePath, dag, task
 
 DATABASE = "feedback_db"
 FOLDER = os.environ.get("SUMMARIES_FOLDER", str(Path.cwd() / "summaries"))  # in production: s3://... or gs://...
 
-NEW_ROWS = """
+NEW_ROWS = r"""
     select id, message from feedback
     where not exists (select from feedback_summaries where feedback_summaries.id = feedback.id)
+    and message ~ '\S' -- neither null nor blank
     order by id limit 10000
 """
 
 
 @dag(
-    schedule=CronDataIntervalTimetable("0 2 * * *", timezone="Europe/Moscow"),
+    schedule=CronTriggerTimetable("0 2 * * *", timezone="Europe/Moscow"),
     start_date=pendulum.datetime(2026, 1, 5, tz="Europe/Moscow"),
     catchup=False,
-    max_active_runs=1,
+    default_args={"retries": 3},
     tags=["yandex-ai-studio", "example"],
 )
 def nightly_summaries():
@@ -55,8 +57,7 @@ def nightly_summaries():
         max_tokens=100,
         output_path=f"{FOLDER}/{{{{ run_id }}}}",
         on_row_error="keep",
-        max_failed_rows=100,
-        retries=2,
+        wait_for_downstream=True,  # the load of the night before must have succeeded
     )
     def summarize() -> list[dict[str, Any]]:
         """Read what is new. A retry goes on with the same rows."""

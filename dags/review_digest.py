@@ -15,6 +15,7 @@ from typing import Any
 
 import pendulum
 from airflow.sdk import Asset, CronDataIntervalTimetable, ObjectStoragePath, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 SUMMARIES = Asset("review_summaries")
 FOLDER = os.environ.get("REVIEWS_FOLDER", str(Path.cwd() / "reviews"))  # in production: s3://... or gs://...
@@ -57,6 +58,8 @@ def review_digest():
             told = event.extra
             print(f"{told['counts']['succeeded']} summaries for {told['usage']['total_tokens']} tokens")
             lines += [f"- {answer['output']}" for answer in answers(told["result_uri"])]
+        if not lines:
+            raise AirflowSkipException("There is nothing new to digest: was the DAG triggered by hand?")
         return "What do our guests say, and what should we do about it?\n\n" + "\n".join(lines)
 
     @task

@@ -95,6 +95,8 @@ def test_what_is_urgent_goes_to_a_person(tmp_path: Path) -> None:
 def test_the_event_of_an_asset_leads_the_next_dag_to_the_answers(tmp_path: Path) -> None:
     with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=0.5) as emulator:
         home = Home(tmp_path, emulator, {"REVIEWS_FOLDER": str(tmp_path / "reviews")})
+        by_hand = home.test("review_digest")
+        assert (by_hand["tasks"], emulator.stats()["submissions"]) == ({"digest": "skipped", "publish": "skipped"}, 0)
         assert home.test("summarize_reviews")["run"] == "success"
         assert emulator.stats()["submissions"] == 3
     with closing(sqlite3.connect(tmp_path / "airflow.db")) as database:

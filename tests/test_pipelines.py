@@ -42,6 +42,7 @@ def sql(database: str) -> Iterator[Sql]:
     url = make_url(database)
     with closing(psycopg2.connect(host=url.query["host"], user=url.username, dbname=url.database)) as connection:
         connection.autocommit = True
+        connection.cursor().execute("drop table if exists feedback, feedback_summaries, mail, invoices")
 
         def execute(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
             with connection.cursor() as cursor:
@@ -56,6 +57,7 @@ def home(tmp_path: Path, emulator: Emulator, database: str) -> Home:
     url = make_url(database)
     connection = {"conn_type": "postgres", "host": url.query["host"], "login": url.username, "schema": url.database}
     environment = {
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "0",
         "AIRFLOW_CONN_FEEDBACK_DB": json.dumps(connection),
         "AIRFLOW_CONN_MAIL_DB": json.dumps(connection),
         "INVOICES_FOLDER": str(tmp_path / "invoices"),
@@ -76,6 +78,7 @@ def test_the_nightly_summaries_pay_once_for_each_row_and_try_a_failed_one_the_ne
     sql("create table feedback (id bigint primary key, message text)")
     for number in range(1000, 1030):
         sql("insert into feedback values (%s, %s)", number, f"Order {number} came late; {{{{ ds }}}} it said.")
+    sql("insert into feedback values (1, null), (2, ''), (3, E' \\n\\t')")  # there is nothing to pay for in these
     emulator.fault("completionAsync", "operation_error", match="Order 1007 ", times=None)
     succeeds(home, "nightly_summaries")
     assert submissions(emulator) == 30 + 2  # the one that fails is tried three times
@@ -95,28 +98,71 @@ def test_the_nightly_summaries_pay_once_for_each_row_and_try_a_failed_one_the_ne
     assert dict(sql("select id, summary from feedback_summaries")) == found
 
 
+def test_a_night_in_which_most_rows_fail_loads_the_others_and_pays_for_none_of_these_again(
+    home: Home, emulator: Emulator, sql: Sql
+) -> None:
+    sql("create table feedback (id bigint primary key, message text)")
+    for number in range(1, 16):
+        sql("insert into feedback values (%s, %s)", number, f"Order {number} {'came' if number < 4 else 'broke'}.")
+    emulator.fault("completionAsync", "operation_error", match=" broke", times=None)
+    succeeds(home, "nightly_summaries")
+    assert submissions(emulator) == 3 + 12 * 3
+    assert sql("select id from feedback_summaries order by id") == [(1,), (2,), (3,)]
+
+    emulator.clear_faults()
+    succeeds(home, "nightly_summaries")
+    assert submissions(emulator) == 39 + 12
+    assert sql("select count(*) from feedback_summaries") == [(15,)]
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "source", "target", "generate"),
+    [
+        ("nightly_summaries", "feedback (id, message)", "feedback_summaries", "summarize"),
+        ("extract_invoices", "mail (id, body)", "invoices", "extract"),
+    ],
+)
+def test_a_night_whose_load_fails_holds_up_the_next_one_and_nothing_is_paid_twice(
+    home: Home, emulator: Emulator, sql: Sql, dag_id: str, source: str, target: str, generate: str
+) -> None:
+    sql(f"create table {source.replace('id', 'id bigint primary key').replace(')', ' text)')}")
+    succeeds(home, dag_id)
+    sql(f"insert into {source} values (1, 'Order 1 came late.'), (2, 'Order 2 came in time.')")
+    sql(f"alter table {target} add column broken integer not null")
+    assert home.test(dag_id) == {
+        "run": "failed",
+        "tasks": {"create_table": "success", generate: "success", "load": "failed"},
+    }
+    assert home.test(dag_id)["tasks"] == {"create_table": "success", generate: None, "load": None}
+    assert (submissions(emulator), sql(f"select count(*) from {target}")) == (2, [(0,)])
+
+
 def test_extraction_fills_typed_columns_and_leaves_out_what_does_not_fit(
     home: Home, emulator: Emulator, sql: Sql
 ) -> None:
     sql("create table mail (id bigint primary key, body text)")
-    for number in range(1, 6):
+    for number in range(1, 7):
         sql("insert into mail values (%s, %s)", number, f"Supplier {number} writes: please pay.")
-    no_date = {"supplier": "Supplier 3", "due": "next week", "amount": 5, "currency": "RUB"}
-    emulator.fault(
-        "completionAsync",
-        "operation_answer",
-        match="Supplier 3 ",
-        times=None,
-        body={"alternatives": [{"message": {"role": "assistant", "text": json.dumps(no_date)}}]},
-    )
+    sql("insert into mail values (7, null), (8, ''), (9, E' \\n'), (10, 'None')")  # no mail can refuse the others
+    answers = {
+        "Supplier 2 ": ("2026-02-01", "9999999999.99"),
+        "Supplier 3 ": ("next week", "5"),
+        "Supplier 4 ": ("2026-02-01", "9999999999.995"),
+        "Supplier 5 ": ("2026-02-01", "1e999"),
+    }
+    for supplier, (due, amount) in answers.items():
+        text = f'{{"supplier": "{supplier}", "due": "{due}", "amount": {amount}, "currency": "RUB"}}'
+        body = {"alternatives": [{"message": {"role": "assistant", "text": text}}]}
+        emulator.fault("completionAsync", "operation_answer", match=supplier, times=None, body=body)
     succeeds(home, "extract_invoices")
     rows = {row[0]: row[1:] for row in sql("select id, supplier, due, amount, currency from invoices")}
-    assert set(rows) == {1, 2, 4, 5}
-    assert all(f"Supplier {number}" in row[0] for number, row in rows.items())
+    assert set(rows) == {1, 2, 6, 10}
+    assert rows[2] == ("Supplier 2 ", date(2026, 2, 1), Decimal("9999999999.99"), "RUB")
+    assert all(f"Supplier {number}" in rows[number][0] for number in (1, 2, 6))
     assert {tuple(map(type, row)) for row in rows.values()} == {(str, date, Decimal, str)}
-    assert submissions(emulator) == 5 + 2  # what does not fit is asked three times
+    assert submissions(emulator) == 4 + 3 * 3  # what does not fit is asked three times
 
     emulator.clear_faults()
     succeeds(home, "extract_invoices")
-    assert submissions(emulator) == 7 + 1
-    assert sql("select count(*), count(due) from invoices") == [(5, 5)]
+    assert submissions(emulator) == 13 + 3
+    assert sql("select count(*), count(due) from invoices") == [(7, 7)]
