@@ -151,3 +151,60 @@ def test_a_time_is_read_in_utc(value: str, meant: pendulum.DateTime) -> None:
 )
 def test_what_is_no_time_is_none(value: Any) -> None:
     assert values.time(value) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("0.5", 0.5),
+        ("1e308", 1e308),
+        ("1e309", "1e309"),
+        ("-1e309", "-1e309"),
+        ("NaN", "NaN"),
+        ("-Infinity", "-Infinity"),
+        ("18446744073709551615", 2**64 - 1),
+        ("18446744073709551616", "18446744073709551616"),
+        ("-9223372036854775808", -(2**63)),
+        ("-9223372036854775809", "-9223372036854775809"),
+        ("100000000000000000000", "100000000000000000000"),
+        ("9" * 5000, "9" * 5000),  # more digits than Python turns into a number
+    ],
+)
+def test_a_number_that_can_t_be_stored_stays_the_text_that_it_is_written_as(written: str, read: Any) -> None:
+    assert values.decoded(f'{{"n": [{written}]}}') == {"n": [read]}
+
+
+def nested(depth: int, kind: type) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value] if kind is list else {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_what_is_nested_too_deeply_can_t_be_stored(kind: type) -> None:
+    assert not values.nested_too_deeply(nested(100, kind))
+    assert values.unstorable(nested(100, kind)) is None
+    assert values.nested_too_deeply(nested(101, kind))
+    assert values.unstorable(nested(101, kind)) == "it is nested too deeply to be stored"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, None),
+        ("__id__", None),
+        (True, None),
+        ([1.5, {"a": [2**64 - 1, -(2**63)]}], None),
+        ([1, {"a": [float("inf")]}], values.NOT_FINITE),
+        (float("nan"), values.NOT_FINITE),
+        ([{"a": 2**64}], "it holds a whole number of more than 64 bits"),
+        (-(2**63) - 1, "it holds a whole number of more than 64 bits"),
+        (
+            [{"a": {"__id__": 1}}],
+            "it has a member named __classname__ or __id__, which Airflow does not store",
+        ),
+    ],
+)
+def test_why_a_value_can_t_be_stored(value: Any, reason: str | None) -> None:
+    assert values.unstorable(value) == reason

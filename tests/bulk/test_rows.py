@@ -155,3 +155,8 @@ def test_parquet_is_read_where_pyarrow_is_and_says_so_where_it_is_not(monkeypatc
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ConfigurationError, match=rf"Parquet in `inputs` needs pyarrow: .*\[parquet\].*{NOTHING_SENT}"):
         list(source_of("/in/rows.parquet").chunks(3))
+
+
+def test_a_file_system_that_is_not_there_is_told_of_the_inputs() -> None:
+    with pytest.raises(ConfigurationError, match="`inputs`"):
+        source_of("nowhere://bucket/rows.jsonl")
