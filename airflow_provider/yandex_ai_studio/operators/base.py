@@ -1,69 +1,30 @@
-"""What all operators do that submit an operation: pay once, wait without a worker, take the answer."""
+"""What all operators do alike that have a text generated: their parameters, the request, the form of its answer."""
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from airflow_provider.yandex_ai_studio.answers.delivery import deliver, tell_success
-from airflow_provider.yandex_ai_studio.answers.outcome import OWNER, answer_of, final, invalid
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output
-from airflow_provider.yandex_ai_studio.durability.journal import Journal
-from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, look_who_claims_on_worker
 from airflow_provider.yandex_ai_studio.durability.policy import OnClear, OnTimeout, OnUnknownSubmission, Policy
-from airflow_provider.yandex_ai_studio.durability.resume import (
-    Wakeup,
-    deferral_timeout,
-    ends_in_triggerer,
-    last_look,
-    limit_of,
-    out_of_time,
-)
-from airflow_provider.yandex_ai_studio.durability.submission import Submission
-from airflow_provider.yandex_ai_studio.exceptions import (
-    InvalidOutput,
-    OperationCancelled,
-    OperationExpired,
-    OperationFailed,
-    OperationTimeout,
-    RateLimited,
-    ServiceUnavailable,
-    YandexAIStudioError,
-)
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
 from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant, marks_of
-from airflow_provider.yandex_ai_studio.telemetry import (
-    Metric,
-    Tags,
-    describe,
-    request_attributes,
-    tags_of,
-    tell,
-    telling_failures,
-)
-from airflow_provider.yandex_ai_studio.waiting.decision import Wait
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from airflow_provider.yandex_ai_studio.api.call import Call
     from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
     from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
     from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
 
 
-class OperationOperator(BaseOperator):
+class GenerationOperator(BaseOperator):
     """
     Submit an operation, and wait for its answer.
 
@@ -135,7 +96,6 @@ class OperationOperator(BaseOperator):
         self.end_from_trigger = end_from_trigger
         self.on_unknown_submission = on_unknown_submission
         self.cancel_on_kill = cancel_on_kill
-        self._kill_target: tuple[TaskInstanceKey, str, Journal] | None = None
 
     def check_constants(self) -> None:
         """
@@ -234,183 +194,3 @@ class OperationOperator(BaseOperator):
     def hook(self) -> YandexAIStudioHook:
         """The hook on ``conn_id``."""
         return YandexAIStudioHook(self.conn_id)
-
-    def execute(self, context: Context) -> Any:
-        """Submit, unless an earlier attempt did; then defer, wait, or return the id."""
-        with telling_failures(self._tags):
-            return self._begin(context)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral."""
-        with telling_failures(self._tags):
-            return super().resume_execution(next_method, next_kwargs, context)
-
-    def _begin(self, context: Context) -> Any:
-        policy = self._policy()
-        self._check_end()
-        request = self.request()
-        characters = sum(len(message.text or "") for message in request.messages)
-        self.log.info(
-            "The request: %s message(s) with %s characters to %s", len(request.messages), characters, request.model_uri
-        )
-        if self.at_once:
-            self.before_submission(request)
-            began = self.hook.clock()
-            answer = self.generate(request)
-            tell(Metric("submitted"), tags=self._tags())
-            return self._deliver(context, *answer, since=began)
-        journal = Journal(context.get("task_state_store"))
-        submitted = Submission(
-            self.submission_call(request),
-            api=self.api,
-            hook=self.hook,
-            journal=journal,
-            question=self.free_question(request),
-            before=partial(self.before_submission, request),
-            policy=policy,
-            model=request.model_uri,
-            own_model=bool(self.model),
-            max_tries=context["ti"].max_tries,
-            log=self.log,
-        ).run()
-        self._kill_target = (context["ti"], submitted.operation_id, journal)
-        context["ti"].xcom_push("operation_id", submitted.operation_id)
-        describe(request_attributes(request.model_uri, submitted.operation_id))
-        wait = Wait(submitted.operation_id, submitted.submitted_at, submitted.deadline, api=self.api)
-        seen = submitted.operation
-        if seen and seen.error:
-            return self._take(context, wait, seen)
-        if not self.wait_for_completion:
-            return submitted.operation_id
-        if seen and (seen.done or self.hook.clock() >= submitted.deadline):
-            return self._take(context, wait, seen, counted=submitted.cleared)
-        if self.deferrable:
-            limit = limit_of(self, context["ti"].start_date)
-            self._defer(replace(wait, deadline=min(submitted.deadline, limit or submitted.deadline)))
-        self.log.info("Waiting for operation %s on this worker", wait.operation_id)
-        end = self.hook.wait_for_operation(wait)
-        return self._take_or_wait(context, Wakeup(wait, end.outcome), end.operation)
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Take the answer, once the trigger has said that the wait is over."""
-        wakeup = Wakeup.of(event)
-        self._kill_target = (context["ti"], wakeup.wait.operation_id, Journal(context.get("task_state_store")))
-        return self._take_or_wait(context, wakeup, None)
-
-    def on_kill(self) -> None:
-        """Cancel the operation, if nobody will come for it."""
-        if not self.cancel_on_kill or self._kill_target is None:
-            return
-        ti, operation_id, journal = self._kill_target
-        timed_out = isinstance(sys.exception(), AirflowTaskTimeout)
-        claim = look_who_claims_on_worker(ti, journal, timed_out=timed_out)
-        if not claim.nobody:
-            self.log.info("Operation %s goes on: %s", operation_id, claim.value)
-            return
-        try:
-            self.hook.twin().cancel_operation(operation_id, self.api)
-            self.log.info("%s: asked the service to cancel operation %s", claim.value, operation_id)
-        except YandexAIStudioError as error:
-            self.log.warning("%s. %s It may run to its end, and be billed.", claim.value, error)
-
-    def _take_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
-        while operation is None:
-            with self._telling(context, wakeup.wait):
-                operation = last_look(self.hook, wakeup, self.log)
-            if operation is None and self.deferrable:
-                self._defer(wakeup.wait)
-            if operation is None:
-                end = self.hook.wait_for_operation(wakeup.wait)
-                wakeup, operation = Wakeup(wakeup.wait, end.outcome), end.operation
-        return self._take(context, wakeup.wait, operation)
-
-    def _take(self, context: Context, wait: Wait, operation: Operation, *, counted: bool = False) -> Any:
-        """
-        Take the answer.
-
-        :param counted: It was there when somebody cleared the task, which then most likely has taken it before.
-        """
-        with self._telling(context, wait):
-            generation = answer_of(operation, replace(OWNER, timeout=_AFTER_TIMEOUT[self.on_timeout]))
-        return self._deliver(context, generation, wait.operation_id, since=wait.submitted_at, counted=counted)
-
-    @contextmanager
-    def _telling(self, context: Context, wait: Wait) -> Iterator[None]:
-        """Strike out what came to nothing, when that is told; and end the attempt as its author and Airflow would."""
-        try:
-            yield
-        except (OperationCancelled, OperationExpired, OperationFailed):
-            self._strike_out(context, wait.operation_id)
-            raise
-        except (OperationTimeout, RateLimited, ServiceUnavailable) as error:  # the last two: at the deadline
-            limit = limit_of(self, context["ti"].start_date)
-            if limit is not None and wait.deadline is not None and wait.deadline >= limit:
-                raise out_of_time(wait, error) from error
-            if isinstance(error, OperationTimeout) and self.on_timeout == "fail":
-                raise final(error) from error
-            raise
-
-    def _deliver(
-        self,
-        context: Context,
-        generation: Generation,
-        operation_id: str | None,
-        *,
-        since: float,
-        counted: bool = False,
-    ) -> Any:
-        tags = None if counted else self._tags()
-        deliver(context["ti"], generation, operation_id, self.log, tags=tags, beside=self.beside(generation))
-        try:
-            value = self.value_of(generation)
-        except InvalidOutput as error:
-            context["ti"].xcom_push("text", generation.text)
-            self._strike_out(context, operation_id)  # else another attempt would take the same answer
-            raise invalid(generation, operation_id, error) from error
-        if tags is not None:
-            tell_success(since, self.hook.clock(), tags)
-        return value
-
-    def _tags(self) -> Tags:
-        """Return what tells the metrics of this task apart. The connection is not looked up for it."""
-        settings = vars(self.hook).get("settings")
-        return tags_of(self.conn_id, self.model or (settings.model if settings else None))
-
-    def _strike_out(self, context: Context, operation_id: str | None) -> None:
-        """Spare the next attempt a look at what came to nothing: it may not get through, and cost the attempt."""
-        if operation_id is None:
-            return
-        try:
-            Journal(context.get("task_state_store")).strike_out(operation_id)
-        except Exception as error:
-            self.log.warning(
-                "Operation %s came to nothing, and could not be struck out (%s): another attempt looks at it first.",
-                operation_id,
-                error,
-            )
-
-    def _defer(self, wait: Wait) -> NoReturn:
-        from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
-
-        end_from_trigger = not self.needs_worker() and ends_in_triggerer(self, self.end_from_trigger, self.log)
-        self.defer(
-            trigger=YandexAIStudioOperationTrigger(
-                operation_id=wait.operation_id,
-                conn_id=self.conn_id,
-                submitted_at=wait.submitted_at,
-                deadline=wait.deadline,
-                end_from_trigger=end_from_trigger,
-                cancel_on_kill=self.cancel_on_kill,
-                api=wait.api,
-                model=self._tags().get("model"),
-            ),
-            method_name="execute_complete",
-            timeout=deferral_timeout(wait, self.hook.clock()),
-        )
-
-
-_AFTER_TIMEOUT: dict[OnTimeout, str] = {
-    "wait": OWNER.timeout,
-    "resubmit": "Retry the task to cancel the operation, as far as the service does that, and submit the request anew.",
-    "fail": "Clear the task to wait as long again, for the same operation; or raise `timeout`.",
-}

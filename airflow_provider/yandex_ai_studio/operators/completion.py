@@ -12,8 +12,8 @@ from airflow_provider.yandex_ai_studio.api.completion_request import CompletionR
 from airflow_provider.yandex_ai_studio.api.models import Message
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output, templatable
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
-from airflow_provider.yandex_ai_studio.operators.base import OperationOperator
 from airflow_provider.yandex_ai_studio.operators.constants import is_constant, marks_of
+from airflow_provider.yandex_ai_studio.operators.operation import OperationOperator
 
 if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.api.call import Call
@@ -30,7 +30,7 @@ class YandexAIStudioCompletionOperator(OperationOperator):
     Returns the text, or the value in it where ``json_object`` or ``json_schema`` asks for one. Beside it go the XComs
     ``operation_id``, ``usage``, ``model_version`` and ``status``; ``tool_calls`` where the model asks for calls; and
     ``messages``, the conversation with the answer, where ``messages`` were given. All further parameters are those of
-    :class:`~airflow_provider.yandex_ai_studio.operators.base.OperationOperator`.
+    :class:`~airflow_provider.yandex_ai_studio.operators.base.GenerationOperator`.
 
     :param prompt: The text of a user message; it comes after ``messages``, if both are given.
     :param messages: A conversation: mappings with ``role`` (system, user, assistant) and ``text``, or with

@@ -9,7 +9,7 @@ from airflow_provider.yandex_ai_studio.answers.outcome import answer_of
 from airflow_provider.yandex_ai_studio.api import responses
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, templatable
 from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
-from airflow_provider.yandex_ai_studio.operators.base import OperationOperator
+from airflow_provider.yandex_ai_studio.operators.operation import OperationOperator
 
 if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.api.call import Call
@@ -22,7 +22,7 @@ class YandexAIStudioResponseOperator(OperationOperator):
 
     Returns the text, or the value in it where ``json_schema`` asks for one. Beside it go the XComs ``operation_id``
     (the id of the response), ``usage``, ``model_version`` and ``status``. All further parameters are those of
-    :class:`~airflow_provider.yandex_ai_studio.operators.base.OperationOperator`.
+    :class:`~airflow_provider.yandex_ai_studio.operators.base.GenerationOperator`.
 
     :param prompt: The text of a user message; it comes after ``messages``, if both are given.
     :param messages: Mappings with ``role`` (system, user, assistant) and ``text``.
