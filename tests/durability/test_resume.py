@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider.yandex_ai_studio.api.models import Operation
 from airflow_provider.yandex_ai_studio.client.settings import Settings
-from airflow_provider.yandex_ai_studio.durability.resume import Wakeup, last_look
+from airflow_provider.yandex_ai_studio.durability.resume import Wakeup, last_look, least_deferral
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
@@ -135,3 +135,10 @@ def test_a_404_at_the_deadline_is_a_timeout_that_says_so(look: Look, clock: Step
 def test_an_outage_is_waited_out_in_the_triggerer(look: Look) -> None:
     look.refuse(503, None)
     assert look("ended") is None
+
+
+@pytest.mark.parametrize(
+    ("version", "seconds"), [("3.2.0", 20.0), ("3.2.4", 20.0), ("3.3.2", 5.0), ("3.4.0b2", 5.0), ("3.20.0", 5.0)]
+)
+def test_on_airflow_3_2_a_task_stays_deferred_longer_for_a_retry_would_pay_again(version: str, seconds: float) -> None:
+    assert least_deferral(version) == seconds

@@ -34,8 +34,21 @@ DEFERRAL_MARGIN = timedelta(minutes=15)
 LEAST_MARGIN = 60.0
 """The same in seconds, where Airflow's limit leaves no room after the task's own timeout; a tenth of a short limit."""
 
+LEAST_DEFERRAL = {"3.2": 20.0}
+"""
+Seconds that a task stays deferred at least, if it is to resume on a worker; by the release of Airflow, else 5.
+
+The scheduler must see first that the worker is gone. Airflow 3.2 fails a task that is scheduled again before; later
+ones only a task that is queued again, which is seconds later.
+"""
+
 LAST_PAUSES = (2.0, 5.0, 10.0)
 """Seconds between the last looks at an operation, while the service refuses."""
+
+
+def least_deferral(version: str) -> float:
+    """Return the :data:`LEAST_DEFERRAL` for a version of Airflow."""
+    return LEAST_DEFERRAL.get(".".join(version.split(".")[:2]), 5.0)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from airflow import __version__
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
+from airflow_provider.yandex_ai_studio.durability.resume import least_deferral
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Outcome, Wait
 
@@ -39,7 +41,7 @@ class YandexAIStudioBulkTrigger(BaseTrigger):
     :param timeout: Seconds that an operation may take; one that takes longer counts as ended.
     """
 
-    resume_after = 5.0
+    resume_after = least_deferral(__version__)
     """Seconds that a task stays deferred at least: the scheduler must see first that the worker is gone."""
 
     fields = ("chunks", "conn_id", "wake_at", "timeout")

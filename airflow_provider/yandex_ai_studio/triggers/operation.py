@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from airflow import __version__
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
@@ -21,7 +22,7 @@ from airflow_provider.yandex_ai_studio.durability.kill import (
     look_who_claims,
     settle,
 )
-from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN, Wakeup
+from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN, Wakeup, least_deferral
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.telemetry import tags_of
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Outcome, Wait
@@ -49,7 +50,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
     :param margin: Without a ``deadline``, how many seconds before Airflow's own timeout to stop.
     """
 
-    resume_after = 5.0
+    resume_after = least_deferral(__version__)
     """Seconds that a task stays deferred at least, if it is to resume on a worker."""
 
     fields = (
