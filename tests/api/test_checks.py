@@ -65,8 +65,18 @@ AN_AGE = "a mapping with the keys ['age']"
             {"role": "user", "tool_results": [{"name": "weather", "content": ""}]},
             "Give the content of a tool result in message 1 of `messages` a text",
         ),
-        ({"role": "user", "text": "Hi", "tool_calls": [WEATHER]}, "and no others: it is a mapping"),
-        ("Hi", "'text', 'tool_calls', 'tool_results', and no others: it is a text"),
+        (
+            {"role": "user", "text": "Hi", "tool_calls": [WEATHER]},
+            "and no others: it is a mapping with the keys ['role', 'text', 'tool_calls'].\nNothing was sent",
+        ),
+        (
+            "Hi",
+            "'text', 'tool_calls', 'tool_results', and no others: it is a text.\nFor many rows, use YandexAIStudioBulk",
+        ),
+        (
+            {"text": "Hi"},
+            "and no others: it is a mapping with the keys ['text'].\nFor many rows, use YandexAIStudioBulk",
+        ),
     ],
 )
 def test_a_wrong_message_is_told_by_its_place_and_its_shape(message: Any, told: str) -> None:
@@ -121,6 +131,8 @@ def test_a_choice_is_one_of_those_that_there_are_or_none() -> None:
     [
         ({"prompt": None}, "Give a `prompt`, a conversation as `messages`, or both."),
         ({"prompt": "", "instructions": "Be brief"}, "Give `prompt` a text"),
+        ({"prompt": ["Hi", "Ho"]}, "Give `prompt` a text: it is a list of 2.\nFor many rows, use YandexAIStudioBulk"),
+        ({"prompt": ("Hi",)}, "Give `prompt` a text: it is a list of 1.\nFor many rows, use YandexAIStudioBulk"),
         ({"prompt": "Hi", "instructions": ""}, "Give `instructions` a text"),
         ({"prompt": None, "messages": "Hi"}, "Give `messages` as a value, or render it with the filter `tojson`"),
     ],

@@ -156,8 +156,18 @@ def test_what_the_function_returns_can_t_be_a_parameter(name: str) -> None:
     def ducks() -> str:
         return "Tell me of ducks."
 
-    with DAG("dag"), pytest.raises(ConfigurationError, match=f"`{name}` is what the function"):
+    with DAG("dag"), pytest.raises(ConfigurationError, match=rf"Leave `{name}` out: .* For many rows, set bulk=True"):
         ducks()
+
+
+@pytest.mark.parametrize("rows", [["Tell me of ducks."], [{"id": 1, "text": "Tell me of ducks."}]], ids=repr)
+def test_who_returns_rows_is_told_of_bulk(run: Run, rows: Any) -> None:
+    @task.yandex_ai_studio
+    def ducks():
+        return rows
+
+    with pytest.raises(ConfigurationError, match=r"For many rows, use .*\(bulk=True\)\.\n"):
+        run(ducks)
 
 
 def test_an_annotation_that_is_not_there_at_run_time_is_an_error() -> None:

@@ -520,7 +520,7 @@ def test_what_the_function_returns_can_t_be_a_parameter() -> None:
     def tell():
         return ["Tell of ducks."]
 
-    with DAG("dag"), pytest.raises(ConfigurationError, match="`inputs` is what the function"):
+    with DAG("dag"), pytest.raises(ConfigurationError, match="Leave `inputs` out: it is what the function"):
         tell()
 
 

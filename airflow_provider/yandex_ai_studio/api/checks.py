@@ -14,6 +14,11 @@ from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 CONTENTS = ("text", "tool_calls", "tool_results")
 """What a message may hold, one of them."""
 
+FOR_MANY = "For many rows, use YandexAIStudioBulkCompletionOperator, or @task.yandex_ai_studio(bulk=True)"
+"""What somebody may have meant who gives a list where one prompt is expected."""
+
+NATIVE = "With `render_template_as_native_obj`, a template gives what its text looks like: a number, a list, …"
+
 
 def wrong(what: str) -> ConfigurationError:
     """Return the error for a parameter that is wrong."""
@@ -64,6 +69,8 @@ def conversation(
                 f"Give `messages` a list with at least one {{'role': ..., 'text': ...}}: it is {shape(messages)}"
             )
         turns += [_message(item, number) for number, item in enumerate(messages, start=1)]
+    if isinstance(prompt, list | tuple):
+        raise wrong(f"Give `prompt` a text: it is {shape(prompt)}.\n{FOR_MANY}.\n{NATIVE}")
     if prompt is not None:
         turns.append(Message("user", text(prompt, "`prompt`")))
     return tuple(turns)
@@ -78,10 +85,7 @@ def text(value: Any, what: str, *, may_be_none: bool = False) -> str:
     if is_absent(value) and not (may_be_none and value.strip()):
         raise wrong(f"Give {what} a text: it is {shape(value)}. Did the task before it return one?")
     if not isinstance(value, str):
-        raise wrong(
-            f"Give {what} a text: it is {shape(value)}.\n"
-            "With `render_template_as_native_obj`, a template gives what its text looks like: a number, a list, …"
-        )
+        raise wrong(f"Give {what} a text: it is {shape(value)}.\n{NATIVE}")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -172,11 +176,13 @@ def shape(value: Any) -> str:
 
 def _message(item: Mapping[str, Any], number: int) -> Message:
     where = f"message {number} of `messages`"
-    content = set(item) - {"role"} if isinstance(item, Mapping) else set()
-    if len(content) != 1 or "role" not in item or not content <= set(CONTENTS):
+    keys = set(item) if isinstance(item, Mapping) else set()
+    content = keys - {"role"}
+    if len(content) != 1 or "role" not in keys or not content <= set(CONTENTS):
+        advice = "" if "role" in keys else f".\n{FOR_MANY}"
         raise wrong(
             f"Give {where} the key 'role' and one of {', '.join(map(repr, CONTENTS))}, and no others: "
-            f"it is {shape(item)}"
+            f"it is {shape(item)}{advice}"
         )
     role = item["role"]
     if role not in get_args(Role):

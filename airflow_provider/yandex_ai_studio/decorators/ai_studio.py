@@ -51,7 +51,10 @@ class DecoratedCompletionOperator(DecoratedOperator, YandexAIStudioCompletionOpe
         **kwargs: Any,
     ) -> None:
         if given := [name for name in GIVEN_BY_THE_FUNCTION if name in kwargs]:
-            raise wrong(f"`{given[0]}` is what the function of @task.yandex_ai_studio returns; leave it out")
+            raise wrong(
+                f"Leave `{given[0]}` out: it is what the function of @task.yandex_ai_studio returns. For many rows, "
+                "set bulk=True"
+            )
         if kwargs.get("json_schema") is None and not kwargs.get("json_object"):
             kwargs["json_schema"] = model_returned_by(python_callable, bulk=False)
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, **kwargs)

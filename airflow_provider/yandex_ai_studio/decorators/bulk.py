@@ -54,7 +54,7 @@ class DecoratedBulkCompletionOperator(DecoratedOperator, YandexAIStudioBulkCompl
         **kwargs: Any,
     ) -> None:
         if "inputs" in kwargs:
-            raise wrong("`inputs` is what the function of @task.yandex_ai_studio(bulk=True) returns; leave it out")
+            raise wrong("Leave `inputs` out: it is what the function of @task.yandex_ai_studio(bulk=True) returns")
         if kwargs.get("json_schema") is None and not kwargs.get("json_object"):
             kwargs["json_schema"] = model_returned_by(python_callable, bulk=True)
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, inputs=None, **kwargs)
