@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider.yandex_ai_studio.api.models import Api, Failure, Generation, Operation
 from airflow_provider.yandex_ai_studio.api.operations import KEPT
+from airflow_provider.yandex_ai_studio.api.words import within
 from airflow_provider.yandex_ai_studio.exceptions import (
     AnswerRefused,
     AnswerUnreadable,
@@ -87,7 +88,7 @@ def answer_of(operation: Operation, advice: Advice = OWNER) -> Generation:
 
 
 def _failed(operation: Operation, failure: Failure, advice: Advice) -> OperationError:
-    name, code, message = _sentence(_named(operation.id)), failure.code, failure.message or "no reason given"
+    name, code, message = _sentence(_named(operation.id)), failure.code, within(failure.message or "no reason given")
     if code in CANCELLED:
         return OperationCancelled(
             f"{advice.cancelled}\n{name} was cancelled before it had an answer ({message}).",
@@ -142,7 +143,7 @@ def unseen(operation_id: str, cause: NotFound) -> OperationTimeout:
 
 def invalid(generation: Generation, operation_id: str | None, cause: InvalidOutput) -> InvalidOutput:
     """Return the error for an answer that does not keep to the form that was asked for."""
-    advice, what = "Look at the XCom `text`; a retry generates anew.", f"is not what was asked for: {cause}"
+    advice, what = "Look at the XCom `text`; a retry generates anew.", f"is not what was asked for: {within(cause)}"
     if generation.status == "truncated":
         advice, what = (
             "Allow more with `max_tokens`, or ask for less.",

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_provider.yandex_ai_studio.api import values
+from airflow_provider.yandex_ai_studio.api.words import ended, within
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
@@ -129,7 +130,7 @@ def no_answer(
     :param lasting: Whether to wait won't help.
     """
     host = urlsplit(call.url).netloc
-    told = _told(call, f"{cause} (asked {host})", advice=advice, arrived=arrived, reached=False)
+    told = _told(call, f"{within(cause)} (asked {host})", advice=advice, arrived=arrived, reached=False)
     return ServiceUnavailable(told, arrived=arrived, lasting=lasting)
 
 
@@ -149,7 +150,7 @@ def _told(
         fate = " The service did not take it." if reached else " It did not reach the service."
     support = f" Request id for the vendor's support: {request_id}." if request_id else ""
     lead = f"{advice}\n" if advice else ""
-    return f"{lead}Could not {call.aim}: {what.rstrip('.')}.{fate}{support}"
+    return f"{lead}Could not {call.aim}: {ended(what)}{fate}{support}"
 
 
 def _refusal(call: Call[Any], answer: Answer, data: Any) -> RequestError:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
 from airflow_provider.yandex_ai_studio.api.models import Message, Role, ToolCall, ToolResult
+from airflow_provider.yandex_ai_studio.api.words import ended
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 CONTENTS = ("text", "tool_calls", "tool_results")
@@ -22,7 +23,7 @@ NATIVE = "With `render_template_as_native_obj`, a template gives what its text l
 
 def wrong(what: str) -> ConfigurationError:
     """Return the error for a parameter that is wrong."""
-    return ConfigurationError(f"{what}.\nNothing was sent to the service.")
+    return ConfigurationError(f"{ended(what)}\nNothing was sent to the service.")
 
 
 def is_absent(value: Any) -> bool:

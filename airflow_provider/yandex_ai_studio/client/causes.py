@@ -8,6 +8,8 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from airflow_provider.yandex_ai_studio.api.words import within
+
 CHECK_TRUST = (
     "Check what is between here and the service: if your company's network ends TLS, put the path of its CA's PEM file "
     "into `ca_bundle` of the Airflow connection."
@@ -103,6 +105,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _root(chain: list[BaseException], details: str) -> str:
     """Return the reason in a word or few, but no text of unknown make: it may repeat what was sent."""
     if details:
-        return details.rpartition("last error: ")[2][:200]
+        return within(details.rpartition("last error: ")[2][:200])
     reasons = [one.strerror for one in chain if isinstance(one, OSError) and one.strerror]
     return reasons[-1] if reasons else type(chain[0]).__name__

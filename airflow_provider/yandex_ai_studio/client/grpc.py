@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from airflow_provider.yandex_ai_studio.api.call import Answer, Call, Rpc, answer_of_grpc, no_answer, unsendable
+from airflow_provider.yandex_ai_studio.api.words import within
 from airflow_provider.yandex_ai_studio.client import sending
 from airflow_provider.yandex_ai_studio.client.body import MAX_BODY, TooLong
 from airflow_provider.yandex_ai_studio.client.causes import cause_of
@@ -37,7 +38,7 @@ try:
 except Exception as error:  # stubs that don't fit their runtime raise an error of their own
     raise ConfigurationError(
         "Install the extra that `transport: grpc` of the connection needs, on workers and triggerer alike: pip install "
-        f"'airflow-provider-yandex-ai-studio[grpc]'.\nWithout it: {error}. Nothing was sent to the service."
+        f"'airflow-provider-yandex-ai-studio[grpc]'.\nWithout it: {within(error)}. Nothing was sent to the service."
     ) from None
 
 T = TypeVar("T")

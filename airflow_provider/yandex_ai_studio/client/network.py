@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import certifi
 
+from airflow_provider.yandex_ai_studio.api.words import within
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -103,7 +104,7 @@ class Network:
         reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)
         return ConfigurationError(
             f"Correct {self._ca_named_by or 'the installation of certifi'}: it must be the path of a PEM file with "
-            f"certificates, on workers and triggerer alike.\n{self.ca_path} can't be used ({reason or error}). "
+            f"certificates, on workers and triggerer alike.\n{self.ca_path} can't be used ({within(reason or error)}). "
             "Nothing was sent to the service."
         )
 

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider.yandex_ai_studio.answers.outcome import expired, unseen
 from airflow_provider.yandex_ai_studio.api.models import Operation
+from airflow_provider.yandex_ai_studio.api.words import ended
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConnectionNotFound,
     NotFound,
@@ -155,7 +156,7 @@ def out_of_time(wait: Wait, cause: Exception) -> AirflowTaskTimeout:
     """Return what ends an attempt at its ``execution_timeout``, as Airflow would."""
     return AirflowTaskTimeout(
         f"The `execution_timeout` of this attempt has passed, and operation {wait.operation_id} has no answer. Another "
-        f"attempt finds it. ({cause})"
+        f"attempt finds it. ({ended(cause)})"
     )
 
 

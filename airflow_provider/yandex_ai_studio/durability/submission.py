@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
+from airflow_provider.yandex_ai_studio.api.words import within
 from airflow_provider.yandex_ai_studio.durability.journal import (
     Fate,
     Journal,
@@ -227,7 +228,7 @@ class Submission:
                 "Operation %s could not be written down (%s). This attempt goes on with it; another one knows no more "
                 "than before.",
                 record.operation_id,
-                error,
+                within(error),
             )
 
     def _strike_out(self, intent: Record) -> None:
@@ -235,7 +236,9 @@ class Submission:
         try:
             self._journal.withdraw(intent)
         except Exception as error:
-            self._log.warning("The intent to submit could not be struck out (%s); nothing was submitted.", error)
+            self._log.warning(
+                "The intent to submit could not be struck out (%s); nothing was submitted.", within(error)
+            )
 
     def _settle_unknown(self, intent: Record, cause: str, pauses: Iterator[float]) -> None:
         """
@@ -245,7 +248,7 @@ class Submission:
         :raises ServiceUnavailable: The service answers nothing for now. The intent stays, for another attempt.
         """
         story = (
-            f"The fate of a submission is unknown: {cause.rstrip('.')}. The service may have taken it, under an id "
+            f"The fate of a submission is unknown: {within(cause)}. The service may have taken it, under an id "
             "that nobody knows: up to one generation may have been billed without a use"
         )
         if self._policy.on_unknown_submission == "fail":

@@ -20,6 +20,7 @@ from airflow_provider.yandex_ai_studio.api.call import Call
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
 from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
+from airflow_provider.yandex_ai_studio.api.words import ended
 from airflow_provider.yandex_ai_studio.client import retry
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
@@ -262,7 +263,7 @@ class YandexAIStudioHook(BaseHook):
                 delay = retry.delay_before(attempt + 1, random=random.random())
                 if not _may_pass(error) or attempt >= retry.ATTEMPTS or loop.time() + delay >= until:
                     raise
-                self.log.info("%s Asking again in %.0f s.", str(error) or type(error).__name__, delay)
+                self.log.info("%s Asking again in %.0f s.", ended(error), delay)
             await asyncio.sleep(delay)
         raise AssertionError
 
@@ -271,7 +272,7 @@ class YandexAIStudioHook(BaseHook):
             async with asyncio.timeout(schedule.FIRST_PATIENCE):
                 return (await client.send(call)).done
         except Exception as error:
-            self.log.info("Whether the operation is done can't be seen: %s", str(error) or type(error).__name__)
+            self.log.info("Whether the operation is done can't be seen: %s", ended(error))
             return False
 
     def wait_for_operation(self, wait: Wait) -> End:

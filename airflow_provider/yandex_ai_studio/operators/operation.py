@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider.yandex_ai_studio.answers.delivery import deliver, tell_success
 from airflow_provider.yandex_ai_studio.answers.outcome import OWNER, answer_of, final, invalid
+from airflow_provider.yandex_ai_studio.api.words import within
 from airflow_provider.yandex_ai_studio.durability.journal import Journal
 from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, look_who_claims_on_worker
 from airflow_provider.yandex_ai_studio.durability.policy import OnTimeout
@@ -213,7 +214,7 @@ class OperationOperator(GenerationOperator):
             self.log.warning(
                 "Operation %s came to nothing, and could not be struck out (%s): another attempt looks at it first.",
                 operation_id,
-                error,
+                within(error),
             )
 
     def _defer(self, wait: Wait) -> NoReturn:

@@ -16,6 +16,7 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from airflow_provider.yandex_ai_studio.answers.delivery import tell_answer, tell_success
 from airflow_provider.yandex_ai_studio.answers.outcome import story_of, xcoms_of
 from airflow_provider.yandex_ai_studio.api.models import Api, Generation
+from airflow_provider.yandex_ai_studio.api.words import within
 from airflow_provider.yandex_ai_studio.durability.kill import (
     RESULT_KEPT,
     TaskInstanceKey,
@@ -131,7 +132,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
                 yield TaskSuccessEvent()
                 return
             except Exception as error:
-                self.log.warning("The XComs can't be written here (%s); a worker will do it", error)
+                self.log.warning("The XComs can't be written here (%s); a worker will do it", within(error))
         await self._hold_back(started)
         yield _event(wait, end.outcome)
 
@@ -162,7 +163,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
                 "%s. Operation %s is not cancelled (%s). It may run to its end, and be billed.",
                 claim.value,
                 self.operation_id,
-                str(error) or type(error).__name__,
+                within(error),
             )
 
     async def _hold_back(self, started: float) -> None:

@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+from airflow_provider.yandex_ai_studio.api.words import ended
 from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, ServiceUnavailable
 from airflow_provider.yandex_ai_studio.waiting.schedule import LookUps
@@ -132,5 +133,4 @@ class Link:
 def _as_ours(error: Exception) -> ConfigurationError | ServiceUnavailable:
     if isinstance(error, ConfigurationError):
         return error
-    what = str(error) or type(error).__name__
-    return ServiceUnavailable(f"The Airflow connection can't be looked up: {what.rstrip('.')}.", arrived=False)
+    return ServiceUnavailable(f"The Airflow connection can't be looked up: {ended(error)}", arrived=False)

@@ -22,6 +22,7 @@ from airflow_provider.yandex_ai_studio.api import operations
 from airflow_provider.yandex_ai_studio.api.call import no_answer
 from airflow_provider.yandex_ai_studio.api.endpoints import path_segment
 from airflow_provider.yandex_ai_studio.api.models import Operation
+from airflow_provider.yandex_ai_studio.api.words import within
 from airflow_provider.yandex_ai_studio.client import sending
 from airflow_provider.yandex_ai_studio.client.triggerer import CONNECTIONS, AsyncClient
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -290,7 +291,9 @@ class OperationPoller:
             # A client that is closed cancels what is under way. Only a task that was told to end has to.
             if isinstance(error, asyncio.CancelledError) and _is_told_to_end():
                 raise
-            seen = no_answer(call, f"the question broke off ({type(error).__name__}: {error})", arrived=True)
+            seen = no_answer(
+                call, f"the question broke off ({type(error).__name__}: {within(str(error))})", arrived=True
+            )
             self._link.doubt(client, seen)
             return seen
 
