@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,13 @@ def test_a_bound_stops_the_run_before_it_is_passed_and_keeps_all(
     task: Callable[..., BulkTask], tmp_path: Path, bound: dict[str, Any]
 ) -> None:
     run = task(inputs=texts(300), max_tokens=50, output_path=str(tmp_path / "out"), chunk_size=50, **bound)
-    with pytest.raises(BudgetExceeded, match=f"Raise `{next(iter(bound))}`, and clear"):
+    with pytest.raises(BudgetExceeded, match=f"^Raise `{next(iter(bound))}`, and clear") as stopped:
         run.attempt()
+    says = rf"`{next(iter(bound))}` is \S+ \w+: (\S+) (\w+) were spent, and the next row may take (\S+) \2\. What was "
+    told = re.search(says, str(stopped.value))
+    assert told
+    spent, row = (float(told[number].replace(",", "")) for number in (1, 3))
+    assert spent <= next(iter(bound.values())) < spent + row
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     written = rows_of(tmp_path / "out")
     assert len(written) == 300
@@ -87,7 +93,7 @@ def test_an_estimate_without_bound_and_price_says_what_it_takes_for_granted(
     assert (says["output_tokens_at_most"], says["cost_at_most"]) == (6000, None)
     told = capsys.readouterr().out
     assert "2,000 for each answer" in told
-    assert "no cost, for the connection's `prices`" in told
+    assert "no cost: that needs a price of 'yandexgpt-lite' in the mode 'async' in `prices` of the connection" in told
 
 
 @pytest.mark.parametrize(

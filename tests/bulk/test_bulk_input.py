@@ -50,7 +50,13 @@ SECRET = "a private text"
         ({"inputs": [SECRET], "temperature": 7}, ["`temperature`"]),
         ({"inputs": [SECRET], "estimate": "yes"}, ["`estimate` must be True or False"]),
         ({"inputs": [SECRET], "max_cost": 0}, ["`max_cost`"]),
-        ({"inputs": [SECRET], "max_cost": 1, "model": "other"}, ["`max_cost`", "`prices`"]),
+        (
+            {"inputs": [SECRET], "max_cost": 1, "model": "other"},
+            [
+                "Add a price of 'other' in the mode 'async' in `prices` of the connection 'yandex",
+                "leave `max_cost` out",
+            ],
+        ),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_paid_for(

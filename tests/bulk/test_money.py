@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
-from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Price, plus, price_of, times
+from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Price, missing_price, plus, price_of, times
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 RUBLES = Price(0.2, 0.4, "RUB")
@@ -59,7 +60,7 @@ def test_a_price_is_that_of_asynchronous_mode_where_none_is_named() -> None:
 def test_a_request_is_taken_for_the_most_that_it_may_use(
     longest_answer: int | None, longest_seen: int, most: Usage
 ) -> None:
-    assert Bounds.of(10**6, None, None, longest_answer).most(1000, longest_seen) == most
+    assert Bounds(10**6, None, None, longest_answer).most(1000, longest_seen) == most
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,72 @@ def test_a_request_is_taken_for_the_most_that_it_may_use(
 def test_a_usage_is_allowed_up_to_its_bounds(
     tokens: int | None, cost: float | None, price: Price | None, allowed: bool
 ) -> None:
-    bounds = Bounds.of(tokens, cost, price, None)
+    bounds = Bounds(tokens, cost, price, None)
     assert bounds.allow(Usage(1000, 500, 1500)) is allowed
     assert bounds.any is (tokens is not None or cost is not None)
 
 
 def test_a_bound_of_the_cost_needs_a_price() -> None:
-    with pytest.raises(ConfigurationError, match="`prices`"):
-        Bounds.of(None, 1.0, None, None)
+    with pytest.raises(ConfigurationError, match=r"^Add a price of bread, or leave `max_cost` out"):
+        Bounds(cost=1.0, lacks="a price of bread")
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("gpt://f/yandexgpt/latest", "yandexgpt"),
+        ("gpt://f/yandexgpt", "yandexgpt"),
+        ("ds://bt1a", "ds://bt1a"),
+    ],
+)
+def test_a_price_that_is_missing_is_named_as_the_connection_may_have_it(model: str, name: str) -> None:
+    said = f"a price of '{name}' in the mode 'async' in `prices` of the connection 'mine'"
+    assert missing_price("mine", model) == said
+    assert price_of({name: ENTRY}, model) == replace(RUBLES, currency="")
+
+
+SPENT, ROW = Usage(3000, 700, 3700), Usage(300, 100, 400)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "lost", "names", "story"),
+    [
+        (
+            Bounds(tokens=4000, longest_answer=100),
+            Usage(),
+            "`max_total_tokens`",
+            "`max_total_tokens` is 4,000 tokens: 3,700 tokens were spent, and the next row may take 400 tokens.",
+        ),
+        (
+            Bounds(tokens=4000),
+            Usage(),
+            "`max_total_tokens`",
+            "`max_total_tokens` is 4,000 tokens: 3,700 tokens were spent, and the next row may take 400 tokens. "
+            "Without `max_tokens`, its answer is taken to have 100 tokens.",
+        ),
+        (
+            Bounds(cost=0.97, price=RUBLES, longest_answer=100),
+            Usage(),
+            "`max_cost`",
+            "`max_cost` is 0.97 RUB: 0.88 RUB were spent, and the next row may take 0.1 RUB.",
+        ),
+        (
+            Bounds(tokens=4200, cost=10.0, price=RUBLES, longest_answer=100),
+            ROW,
+            "`max_total_tokens`",
+            "`max_total_tokens` is 4,200 tokens: 3,700 tokens were spent, up to 400 tokens may have been without a "
+            "use, and the next row may take 400 tokens. `max_cost` is 10 RUB: 0.88 RUB were spent, up to 0.1 RUB "
+            "may have been without a use, and the next row may take 0.1 RUB.",
+        ),
+    ],
+)
+def test_who_meets_a_bound_is_told_what_another_one_would_have_to_be(
+    bounds: Bounds, lost: Usage, names: str, story: str
+) -> None:
+    assert bounds.excess(SPENT, lost, ROW) == (names, story)
+
+
+def test_each_bound_that_a_row_could_go_beyond_is_to_be_raised() -> None:
+    both = Bounds(tokens=4099, cost=0.5, price=RUBLES)
+    assert both.excess(SPENT, Usage(), ROW).names == "`max_total_tokens` and `max_cost`"
+    assert Bounds(tokens=4100, cost=0.5, price=RUBLES).excess(SPENT, Usage(), ROW).names == "`max_cost`"

@@ -180,11 +180,11 @@ def test_a_price_is_that_of_the_model_and_the_mode(model: str, mode: str, price:
 
 
 def test_a_bound_counts_the_most_that_a_request_may_take() -> None:
-    bounds = Bounds.of(1000, None, None, 100)
+    bounds = Bounds(1000, None, None, 100)
     assert bounds.most(36, 0).total_tokens == 200
     assert bounds.allow(Usage(0, 0, 1000))
     assert not bounds.allow(Usage(0, 0, 1001))
-    costs = Bounds.of(None, 2.0, Price(1, 2, "RUB"), None)
+    costs = Bounds(None, 2.0, Price(1, 2, "RUB"), None)
     assert costs.allow(Usage(1000, 500, 1500))
     assert not costs.allow(Usage(1000, 501, 1501))
 

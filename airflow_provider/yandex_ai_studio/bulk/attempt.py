@@ -17,6 +17,7 @@ from airflow_provider.yandex_ai_studio.bulk import estimate, finish
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
 from airflow_provider.yandex_ai_studio.bulk.folder import Folder
 from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger
+from airflow_provider.yandex_ai_studio.bulk.money import Excess
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, look_through
 from airflow_provider.yandex_ai_studio.bulk.run import Run
 from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
@@ -149,10 +150,9 @@ class Attempt:
 
     def _judge(self, run: Run, failed: int, chunks: Chunks) -> None:
         stopped = run.stopped
-        if stopped and "max_failed_rows" not in stopped:
+        if isinstance(stopped, Excess):
             raise BudgetExceeded(
-                f"Raise {stopped.removeprefix('the bound of ')}, and clear the task: the next row could go beyond it.\n"
-                f"{chunks.tally().spent.total_tokens} tokens were spent. {KEPT}"
+                f"Raise {stopped.names}, and clear the task: the next row could go beyond it.\n{stopped.story} {KEPT}"
             )
         if stopped or (failed and not self.keep_failed):
             chunks.strike_out_failed()

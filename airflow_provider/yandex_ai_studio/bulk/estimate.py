@@ -62,7 +62,7 @@ class Estimate:
         parts.append(f"at most {self.output_tokens_at_most:,} out{'' if self.bounds.longest_answer else unbound}")
         value, price = self.value(), self.bounds.price
         if price is None:
-            parts.append("no cost, for the connection's `prices` don't say what this model costs in the mode 'async'")
+            parts.append(f"no cost: that needs {self.bounds.lacks}")
         else:
             parts.append(
                 f"{price.words(value['input_cost'])} for the input, {price.words(value['cost_at_most'])} in all at most"

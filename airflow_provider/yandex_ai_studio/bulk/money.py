@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.api.models import Usage
@@ -39,6 +39,10 @@ class Price:
         """Return a cost as the log says it: to the hundredth, or further where there would be nothing to see."""
         return f"{cost:.{2 if cost >= 0.01 or not cost else 6}f} {self.currency}".rstrip()
 
+    def digits(self, cost: float) -> str:
+        """Return a cost to the last digit, as a sum is told whose parts must add up."""
+        return f"{f'{cost:.6f}'.rstrip('0').rstrip('.')} {self.currency}".rstrip()
+
 
 def price_of(prices: Mapping[str, Any] | None, model_uri: str, mode: str = "async") -> Price | None:
     """
@@ -50,13 +54,39 @@ def price_of(prices: Mapping[str, Any] | None, model_uri: str, mode: str = "asyn
     """
     if not prices:
         return None
-    path = model_uri.partition("://")[2].partition("/")[2]
-    names = (model_uri, path, path.partition("/")[0])
-    for name in names:
+    for name in _names(model_uri):
         if name in prices and mode in prices[name]:
             entry = prices[name][mode]
             return Price(float(entry["input"]), float(entry["output"]), str(prices.get("currency", "")))
     return None
+
+
+def missing_price(conn_id: str, model_uri: str, mode: str = "async") -> str:
+    """Say what a connection lacks where :func:`price_of` finds nothing."""
+    name = next(name for name in reversed(_names(model_uri)) if name)
+    return f"a price of {name!r} in the mode {mode!r} in `prices` of the connection {conn_id!r}"
+
+
+def _names(model_uri: str) -> tuple[str, str, str]:
+    """Return the names of a model, the fullest first."""
+    path = model_uri.partition("://")[2].partition("/")[2]
+    return model_uri, path, path.partition("/")[0]
+
+
+Measure = tuple[float, Callable[[Usage], float], Callable[[Any], str]]
+"""A bound, how much of it a usage takes, and how that is said."""
+
+
+class Excess(NamedTuple):
+    """
+    Why one more row could go beyond a bound.
+
+    :param names: The parameters to raise.
+    :param story: What each of them is, beside what was spent and what the row may take.
+    """
+
+    names: str
+    story: str
 
 
 @dataclass(frozen=True)
@@ -68,36 +98,37 @@ class Bounds:
     :param cost: In the currency of the price.
     :param price: What tokens cost.
     :param longest_answer: ``max_tokens`` of the requests, if it is set.
+    :param lacks: What there must be for a price, where there is none.
     """
 
     tokens: int | None = None
     cost: float | None = None
     price: Price | None = None
     longest_answer: int | None = None
+    lacks: str = "a price"
 
-    @classmethod
-    def of(cls, tokens: int | None, cost: float | None, price: Price | None, longest_answer: int | None) -> Bounds:
+    def __post_init__(self) -> None:
         """
-        Check the bounds of a run.
+        Check that the bounds can be kept.
 
         :raises ConfigurationError: A bound of the cost, and no price.
         """
-        if cost is not None and price is None:
-            raise wrong(
-                "Add what this model costs in the mode 'async' to `prices` of the connection, or leave `max_cost` out"
-            )
-        return cls(tokens, cost, price, longest_answer)
+        if self.cost is not None and self.price is None:
+            raise wrong(f"Add {self.lacks}, or leave `max_cost` out: without it, nobody knows what the rows cost")
 
     @property
     def any(self) -> bool:
         """Whether there is one."""
-        return self.tokens is not None or self.cost is not None
+        return bool(self._by_parameter)
 
     @property
-    def names(self) -> str:
-        """The parameters that set them."""
-        bounds = {"max_total_tokens": self.tokens, "max_cost": self.cost}
-        return " or ".join(f"`{name}`" for name, bound in bounds.items() if bound is not None)
+    def _by_parameter(self) -> dict[str, Measure]:
+        found: dict[str, Measure] = {}
+        if self.tokens is not None:
+            found["max_total_tokens"] = self.tokens, lambda usage: usage.total_tokens, lambda count: f"{count:,} tokens"
+        if self.cost is not None and self.price:
+            found["max_cost"] = self.cost, self.price.of, self.price.digits
+        return found
 
     def most(self, characters: int, longest_seen: int) -> Usage:
         """
@@ -112,9 +143,28 @@ class Bounds:
 
     def allow(self, spent: Usage) -> bool:
         """Tell whether a usage stays within the bounds."""
-        if self.tokens is not None and spent.total_tokens > self.tokens:
-            return False
-        return self.cost is None or self.price is None or self.price.of(spent) <= self.cost
+        return all(of(spent) <= bound for bound, of, _ in self._by_parameter.values())
+
+    def excess(self, spent: Usage, lost: Usage, row: Usage) -> Excess:
+        """
+        Return why one more row could go beyond a bound.
+
+        :param spent: What the answers so far took.
+        :param lost: The most that submissions took of which nobody knows.
+        :param row: The most that the next row may take.
+        """
+        names, sides = [], []
+        for name, (bound, of, words) in self._by_parameter.items():
+            if of(plus(plus(spent, lost), row)) > bound:
+                names.append(f"`{name}`")
+            unknown = f", up to {words(of(lost))} may have been without a use" if lost != Usage() else ""
+            sides.append(
+                f"`{name}` is {words(bound)}: {words(of(spent))} were spent{unknown}, and the next row may take "
+                f"{words(of(row))}."
+            )
+        if not self.longest_answer:
+            sides.append(f"Without `max_tokens`, its answer is taken to have {row.completion_tokens:,} tokens.")
+        return Excess(" and ".join(names), " ".join(sides))
 
 
 def plus(one: Usage, other: Usage) -> Usage:

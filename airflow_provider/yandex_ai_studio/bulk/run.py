@@ -7,7 +7,7 @@ It ends when nothing is left to do on a worker for now. Nothing here waits for a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
 from airflow_provider.yandex_ai_studio.bulk.harvesting import Harvesting
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+    from airflow_provider.yandex_ai_studio.bulk.money import Excess
     from airflow_provider.yandex_ai_studio.exceptions import BadRequest
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 
@@ -100,7 +101,7 @@ class Run:
         )
 
     @property
-    def stopped(self) -> str | None:
+    def stopped(self) -> Excess | Literal["max_failed_rows"] | None:
         """What bound has ended the run before its rows were, if one has."""
         return self._submitting.stopped
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.models import Message, Operation, Usage
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks, OpenChunk
 from airflow_provider.yandex_ai_studio.bulk.hourly_quota import NAME, PATIENCE, HourlyQuota
-from airflow_provider.yandex_ai_studio.bulk.money import Bounds, plus, times
+from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Excess, plus, times
 from airflow_provider.yandex_ai_studio.bulk.pool import Pool
 from airflow_provider.yandex_ai_studio.bulk.result import failed
 from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RateLimited, RequestError, ServiceUnavailable
@@ -94,7 +94,7 @@ class Submitting:
         self._refusals: dict[str, BadRequest] = {}
         self._taken = chunks.tally().submissions > 0
         self.pause: tuple[float, str] | None = None
-        self.stopped: str | None = None
+        self.stopped: Excess | Literal["max_failed_rows"] | None = None
 
     def next(self, now: float) -> float | None:
         """
@@ -206,16 +206,18 @@ class Submitting:
         tally = self._chunks.tally()
         running = self._chunks.running
         expected = bounds.most(self._head.longest_prompt, self._chunks.longest_answer)
-        most = plus(tally.spent, times(expected, running + tally.lost))
-        within = []
+        lost = times(expected, tally.lost)
+        most = plus(plus(tally.spent, lost), times(expected, running))
+        within: list[int] = []
         for row in rows:
             characters = len(self._chunks.requests(opened.chunk)[row].prompt) + self._characters_before
-            most = plus(most, bounds.most(characters, self._chunks.longest_answer))
+            next_one = bounds.most(characters, self._chunks.longest_answer)
+            most = plus(most, next_one)
             if not bounds.allow(most):
+                if not within and not running:
+                    self.stopped = bounds.excess(tally.spent, lost, next_one)
                 break
             within.append(row)
-        if not within and not running:
-            self.stopped = f"the bound of {bounds.names}"
         return within
 
     @property
@@ -231,5 +233,5 @@ class Submitting:
         """Tell whether no more is to be submitted in this attempt."""
         most = self._limits.max_failed_rows
         if most is not None and self._chunks.failed_rows > most:
-            self.stopped = "`max_failed_rows`"
+            self.stopped = "max_failed_rows"
         return self.stopped is not None

@@ -276,18 +276,19 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
 
     def _attempt(self, context: Context) -> Attempt:
         from airflow_provider.yandex_ai_studio.bulk.attempt import Attempt
-        from airflow_provider.yandex_ai_studio.bulk.money import Bounds, price_of
+        from airflow_provider.yandex_ai_studio.bulk.money import Bounds, missing_price, price_of
         from airflow_provider.yandex_ai_studio.bulk.plan import Reader
         from airflow_provider.yandex_ai_studio.bulk.prompts import template
         from airflow_provider.yandex_ai_studio.bulk.rows import source_of
         from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
 
         base = self.hook.completion_request(prompt="a row", **self._parts())
-        bounds = Bounds.of(
+        bounds = Bounds(
             count(self.max_total_tokens, "max_total_tokens"),
             None if self.max_cost is None else positive(self.max_cost, "max_cost"),
             price_of(self.hook.settings.prices, base.model_uri),
             base.max_tokens,
+            missing_price(self.conn_id, base.model_uri),
         )
         environment = self.get_template_env(self.get_dag() if self.has_dag() else None)  # type: ignore[no-untyped-call]
         render = None if self.prompt is None else template(self.prompt, environment, context)
