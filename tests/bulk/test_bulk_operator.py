@@ -35,6 +35,33 @@ def test_a_task_goes_on_where_airflow_has_kept_nothing_but_the_event(task: Calla
     assert run.deferrals
 
 
+@pytest.mark.parametrize("folder", [None, "out"])
+def test_the_log_never_tells_of_less_than_before_and_of_no_row_twice(
+    task: Callable[..., BulkTask],
+    emulator: Emulator,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    folder: str | None,
+) -> None:
+    emulator.fault("completionAsync", "operation_error", match="number 7.", times=None)
+    out = str(tmp_path / folder) if folder else None
+    run = task(inputs=texts(120), output_path=out, chunk_size=50, row_retries=0, on_row_error="keep")
+    run.emulator_seconds = 6.0  # it wakes while operations of each chunk are under way
+    run.attempt()
+    line = (
+        r"(\d+) of 120 rows done(?: \((\d+) to be read again with their chunk\))?, (\d+) running, (\d+) failed; (\d+)"
+    )
+    told = [[int(number or 0) for number in numbers] for numbers in re.findall(line, capsys.readouterr().out)]
+    assert len(run.deferrals) > 2
+    assert any(again for _, again, *_ in told)
+    for number in (0, 3, 4):  # done, failed, tokens
+        assert [line[number] for line in told] == sorted(line[number] for line in told)
+    assert all(done + running <= 120 and again <= done for done, again, running, *_ in told)
+    done, again, running, failed, tokens = told[-1]
+    assert (done, again, running, failed) == (120, 0, 0, 1)
+    assert tokens > 0
+
+
 def test_rows_of_a_file_give_parts_and_a_manifest(task: Callable[..., BulkTask], tmp_path: Path) -> None:
     rows = [{"id": f"r{number}", "text": text, "items": "a field"} for number, text in enumerate(texts(25))]
     run = task(

@@ -13,7 +13,7 @@ from airflow_provider.yandex_ai_studio.bulk.money import Price
 from airflow_provider.yandex_ai_studio.bulk.progress import Progress, metrics_between
 from airflow_provider.yandex_ai_studio.telemetry import Metric
 
-BEGUN = Progress(rows=1000, done=600, running=50, failed=3, spent=Usage(3, 2, 5), restored=500, seconds=360.0)
+BEGUN = Progress(rows=1000, done=600, again=0, running=50, failed=3, spent=Usage(3, 2, 5), restored=500, seconds=360.0)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,11 @@ BEGUN = Progress(rows=1000, done=600, running=50, failed=3, spent=Usage(3, 2, 5)
             replace(BEGUN, done=500),
             None,
             "500 of 1000 rows done, 50 running, 3 failed; 5 tokens; 500 rows done before this attempt",
+        ),
+        (
+            replace(BEGUN, again=20, restored=0, seconds=0.0),
+            None,
+            "600 of 1000 rows done (20 to be read again with their chunk), 50 running, 3 failed; 5 tokens",
         ),
         (
             replace(BEGUN, restored=0, seconds=0.0),

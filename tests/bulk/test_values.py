@@ -110,14 +110,14 @@ def test_a_head_is_read_as_it_was_written() -> None:
 
 
 def test_a_pace_is_of_this_attempt_s_own_work() -> None:
-    progress = Progress(rows=1000, done=600, running=50, failed=3, spent=USED, restored=500, seconds=360.0)
+    progress = Progress(rows=1000, done=600, again=0, running=50, failed=3, spent=USED, restored=500, seconds=360.0)
     assert progress.rows_per_hour == 1000
     assert progress.seconds_left == 1440
     line = progress.line(Price(1000.0, 2000.0, "RUB"))
     assert "600 of 1000 rows done, 50 running, 3 failed" in line
     assert "7.00 RUB" in line
     assert "1000 rows an hour, 24 min left" in line
-    fresh = Progress(1000, 500, 0, 0, USED, 500, 10.0)
+    fresh = Progress(1000, 500, 0, 0, 0, USED, 500, 10.0)
     assert (fresh.rows_per_hour, fresh.seconds_left) == (None, None)
 
 

@@ -109,17 +109,19 @@ class Attempt:
             opened.chunk.start_over()
         return self._work(chunks, folder, (self.hook.clock(), chunks.done_rows), Wakeup())
 
-    def go_on(self, began: Sequence[float] | None, wakeup: Wakeup) -> Any:
+    def go_on(self, began: Sequence[float] | None, seen: Mapping[str, Any] | None, wakeup: Wakeup) -> Any:
         """
         Work again, after a pause, until nothing is left to do on a worker.
 
         :param began: That of the pause; None counts pace and time from now.
+        :param seen: That of the pause; None if it is not known.
         """
         head = self.ledger.head()
         if head is None:
             return self.begin()  # somebody has deleted the state of the task meanwhile
         folder = self._folder(head)
         chunks = self._chunks(head, folder)
+        chunks.recall(seen or {})
         at, done = began or (self.hook.clock(), chunks.done_rows)
         return self._work(chunks, folder, (at, int(done)), wakeup)
 

@@ -35,12 +35,14 @@ class OpenChunk:
     A chunk that is worked on.
 
     :param answers: What was read on this worker, by row. It is read again where the task has deferred since.
+    :param seen: What an earlier stretch of this attempt had read. It only tells how far the run is.
     :param look_at: When its operations are to be looked at next, in seconds since the epoch.
     :param narrow: Only look at the operation that was submitted first: the last look was in vain.
     """
 
     chunk: Chunk
     answers: dict[int, Result] = field(default_factory=dict)
+    seen: Tally = Tally()  # noqa: RUF009 - it is frozen
     look_at: float = 0.0
     narrow: bool = True
 
@@ -69,7 +71,20 @@ class OpenChunk:
     @property
     def failed(self) -> int:
         """How many rows failed for good, as far as is known."""
-        return len(self.chunk.verdicts) + sum(answer.status != "success" for answer in self.answers.values())
+        read = sum(answer.status != "success" for answer in self.answers.values())
+        return len(self.chunk.verdicts) + max(read, sum(self.seen.counts[1:]))
+
+    @property
+    def known(self) -> Tally:
+        """What is known of its answers, whether or not they are to be read again."""
+        statuses = [answer.status for answer in self.answers.values()]
+        read = Tally(tuple(map(statuses.count, STATUSES)), _used(self.answers.values()))
+        return max(self.seen, read, key=lambda tally: sum(tally.counts))
+
+    @property
+    def to_read_again(self) -> int:
+        """How many answers an earlier stretch had read that this one has not."""
+        return max(0, sum(self.seen.counts) - len(self.answers))
 
 
 class Chunks:
@@ -240,6 +255,23 @@ class Chunks:
             whole = whole.plus(Tally(spent=_used(opened.answers.values())))
         return whole
 
+    def seen(self) -> dict[str, Any]:
+        """Return what the next stretch on a worker is told of answers that it has to read again."""
+        return {str(number): opened.known.value() for number, opened in self.open.items() if any(opened.known.counts)}
+
+    def recall(self, seen: Mapping[str, Any]) -> None:
+        """Take up what :meth:`seen` gave."""
+        for number, tally in seen.items():
+            if opened := self.open.get(int(number)):
+                opened.seen = Tally.of(tally)
+
+    def spent(self) -> Usage:
+        """Return what the run has taken, with what is to be read again."""
+        used = self._written.spent
+        for opened in self.open.values():
+            used = plus(used, opened.known.spent)
+        return used
+
     @property
     def _written(self) -> Tally:
         whole = Tally()
@@ -265,12 +297,21 @@ class Chunks:
         return sum(len(opened.unread) for opened in self.open.values())
 
     @property
+    def to_read_again(self) -> int:
+        """How many operations are known to have ended, and are read again with their chunk."""
+        return sum(opened.to_read_again for opened in self.open.values())
+
+    @property
     def done_rows(self) -> int:
         """How many rows have their answer or failed for good, without those that are the same as others."""
         of_done = sum(self.head.size_of(number) for number in self.head.done)
-        return of_done + sum(
-            len(opened.answers) + len(opened.chunk.verdicts) + opened.chunk.size - len(opened.chunk.asked)
-            for opened in self.open.values()
+        return (
+            of_done
+            + self.to_read_again
+            + sum(
+                len(opened.answers) + len(opened.chunk.verdicts) + opened.chunk.size - len(opened.chunk.asked)
+                for opened in self.open.values()
+            )
         )
 
     @property

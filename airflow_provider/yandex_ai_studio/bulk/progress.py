@@ -18,6 +18,7 @@ class Progress:
 
     :param rows: How many there are.
     :param done: How many have their answer, or failed for good.
+    :param again: How many of these are read again with their chunk: the task has deferred since they were read.
     :param running: How many operations are under way.
     :param failed: How many failed for good.
     :param spent: Tokens of all attempts, as far as they are known.
@@ -27,6 +28,7 @@ class Progress:
 
     rows: int
     done: int
+    again: int
     running: int
     failed: int
     spent: Usage
@@ -47,7 +49,8 @@ class Progress:
 
     def line(self, price: Price | None) -> str:
         """Return what the log says of it."""
-        parts = [f"{self.done} of {self.rows} rows done, {self.running} running, {self.failed} failed"]
+        again = f" ({self.again} to be read again with their chunk)" if self.again else ""
+        parts = [f"{self.done} of {self.rows} rows done{again}, {self.running} running, {self.failed} failed"]
         parts.append(f"{self.spent.total_tokens} tokens")
         if price:
             parts.append(price.words(price.of(self.spent)))

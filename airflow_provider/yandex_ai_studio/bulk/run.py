@@ -6,8 +6,9 @@ It ends when nothing is left to do on a worker for now. Nothing here waits for a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
 from airflow_provider.yandex_ai_studio.bulk.harvesting import Harvesting
@@ -41,12 +42,14 @@ class Pause:
     :param waits: By chunk: the operations to wait for, and when each was submitted.
     :param wake_at: When to go on in any case, in seconds since the epoch; None where only the operations matter.
     :param why: What the log says.
+    :param seen: What the next stretch is told of answers that it has to read again.
     """
 
     began: tuple[float, int]
     waits: dict[int, list[tuple[str, float]]]
     wake_at: float | None
     why: str
+    seen: Mapping[str, Any]
 
     def ends_at(self, now: float, timeout: float) -> float:
         """
@@ -141,10 +144,12 @@ class Run:
                 waits[number] = [opened.chunk.ids[row] for row in unread[: WATCHED - watched]]
                 watched += len(waits[number])
         if self._submitting.pause:
-            return Pause(self._began, waits, *self._submitting.pause)
-        if not self._chunks.running:
+            return Pause(self._began, waits, *self._submitting.pause, self._chunks.seen())
+        running = self._chunks.running
+        if not running:
             return None
-        return Pause(self._began, waits, None, f"{self._chunks.running} operations are under way")
+        why = f"{running} operations are under way" if running > 1 else "1 operation is under way"
+        return Pause(self._began, waits, None, why, self._chunks.seen())
 
     def _tell(self, *, force: bool = False) -> None:
         now = self._clock()
@@ -155,9 +160,10 @@ class Run:
         progress = Progress(
             rows=self._chunks.head.rows,
             done=self._chunks.done_rows,
-            running=self._chunks.running,
+            again=self._chunks.to_read_again,
+            running=self._chunks.running - self._chunks.to_read_again,
             failed=self._chunks.failed_rows,
-            spent=self._chunks.tally().spent,
+            spent=self._chunks.spent(),
             restored=restored,
             seconds=now - began,
         )

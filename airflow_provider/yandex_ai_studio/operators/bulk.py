@@ -226,12 +226,18 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
             return attempt.estimate()
         return self._end_or_defer(context, attempt, attempt.begin())
 
-    def execute_complete(self, context: Context, event: dict[str, Any], began: Sequence[float] | None = None) -> Any:
-        """Go on, once the trigger has said that there is something to do. ``dag.test()`` forgets when it ``began``."""
+    def execute_complete(
+        self,
+        context: Context,
+        event: dict[str, Any],
+        began: Sequence[float] | None = None,
+        seen: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Go on, once the trigger has said that there is something to do. ``dag.test()`` forgets what went before."""
         from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 
         attempt = self._attempt(context)
-        return self._end_or_defer(context, attempt, attempt.go_on(began, Wakeup.of(event)))
+        return self._end_or_defer(context, attempt, attempt.go_on(began, seen, Wakeup.of(event)))
 
     def _end_or_defer(self, context: Context, attempt: Attempt, outcome: Any) -> Any:
         from airflow_provider.yandex_ai_studio.bulk.run import Pause
@@ -264,7 +270,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
                 timeout=timeout,
             ),
             method_name="execute_complete",
-            kwargs={"began": list(pause.began)},
+            kwargs={"began": list(pause.began), "seen": dict(pause.seen)},
             timeout=timedelta(seconds=max(0.0, pause.ends_at(now, timeout) - now)) + DEFERRAL_MARGIN,
         )
 
