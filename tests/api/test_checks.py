@@ -95,6 +95,7 @@ def test_a_wrong_message_is_told_by_its_place_and_its_shape(message: Any, told: 
         ("my secret", "a text"),
         ({"b": 1, "a": "my secret"}, "a mapping with the keys ['a', 'b']"),
         (["my", "secret"], "a list of 2"),
+        (b"my secret", "a value of the type bytes"),
         (None, "None"),
         (7, "a value of the type int"),
     ],

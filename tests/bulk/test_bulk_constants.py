@@ -25,6 +25,9 @@ class Note(BaseModel):
     title: str
 
 
+NO_ROWS: list[Any] = [None, 5, True, {"a": "{{ ds }}"}, b"x", {"x"}, Note]
+
+
 def parsed(**parameters: Any) -> Any:
     with DAG("dag"):
         return YandexAIStudioBulkCompletionOperator(task_id="generate", **{"inputs": "/data/in.jsonl", **parameters})
@@ -34,10 +37,17 @@ def parsed(**parameters: Any) -> Any:
     ("parameters", "named"),
     [
         ({"inputs": "/data/in.csv"}, "`inputs`"),
+        *[
+            ({"inputs": never}, "Give `inputs` a list, or")
+            for never in (None, 5, True, {"a": "{{ ds }}"}, b"x", {"x"}, Note)
+        ],
         ({"prompt": ""}, "`prompt`"),
         ({"prompt": "Summarize: row.text"}, "`prompt`"),
         ({"prompt": 5}, "`prompt`"),
+        ({"prompt": "Summarize:\n{{ row.text"}, "Mend the template in `prompt`, line 2: unexpected end of template"),
+        ({"prompt": "{{ row.text | nosuch }}"}, "Mend the template in `prompt`, line 1: No filter named 'nosuch'.\n"),
         ({"instructions": " "}, "`instructions`"),
+        ({"instructions": "{% if %}"}, "Mend the template in `instructions`, line 1: Expected an expression"),
         ({"model": " "}, "`model`"),
         ({"temperature": 2}, "`temperature`"),
         ({"max_tokens": 0}, "`max_tokens`"),
@@ -47,6 +57,7 @@ def parsed(**parameters: Any) -> Any:
         ({"json_schema": Note, "json_object": True}, "`json_object`"),
         ({"output_format": "csv"}, "`output_format`"),
         ({"output_format": None}, "`output_format`"),
+        ({"output_format": "parquet"}, "Give `output_path`, or leave `output_format` out"),
         ({"row_retries": -1}, "`row_retries`"),
         ({"row_retries": None}, "`row_retries`"),
         ({"row_retries": True}, "`row_retries`"),
@@ -76,6 +87,18 @@ def test_a_prompt_with_the_marks_of_its_dag_names_a_field() -> None:
         with pytest.raises(ConfigurationError, match="Name a field of the row"):
             YandexAIStudioBulkCompletionOperator(task_id="wrong", inputs="/data/in.jsonl", prompt="Sum up: row.a")
     assert made.prompt == "Sum up: [[ row.a ]]"
+
+
+def test_a_template_is_read_as_its_dag_reads_it() -> None:
+    marks = {"variable_start_string": "[[", "variable_end_string": "]]"}
+    with DAG("dag", jinja_environment_kwargs=marks, user_defined_filters={"mine": str}):
+        for prompt in ("Of [[ row.a | mine ]] {{", "Of [[ row.a ]] {{ row."):
+            YandexAIStudioBulkCompletionOperator(task_id=f"right-{len(prompt)}", inputs=["a"], prompt=prompt)
+        with pytest.raises(ConfigurationError, match="Mend the template in `prompt`"):
+            YandexAIStudioBulkCompletionOperator(task_id="wrong", inputs=["a"], prompt="Of [[ row.a")
+    assert YandexAIStudioBulkCompletionOperator(
+        task_id="free", inputs=["a"], prompt="Of {{ row.a"
+    )  # its DAG comes later
 
 
 @pytest.mark.parametrize(

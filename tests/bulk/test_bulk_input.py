@@ -37,7 +37,7 @@ SECRET = "a private text"
         ({"inputs": [{"text": SECRET}]}, ["Set `prompt`, e.g. {{ row.text }}: row 0", "keys ['text']"]),
         ({"inputs": [{"id": 1}, {"id": 1}], "prompt": "x{{ row.id }}", "id_field": "id"}, ["Rows 0 and 1", "`id`"]),
         ({"inputs": [{"a": SECRET}], "prompt": "{{ row.a }}", "id_field": "id"}, ["Row 0", "`id`"]),
-        ({"inputs": [SECRET], "prompt": "{{ row"}, ["`prompt` is no template"]),
+        ({"inputs": [SECRET], "prompt": "{{ row"}, ["Mend the template in `prompt`, line 1: unexpected end"]),
         ({"inputs": [SECRET], "output_path": "/proc/nowhere"}, ["can't be written"]),
         ({"inputs": [SECRET] * 1001, "deduplicate": False}, ["`output_path`", "1001"]),
         ({"inputs": "/nowhere/in.jsonl"}, ["no file"]),

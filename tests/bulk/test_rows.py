@@ -114,7 +114,7 @@ def test_a_path_keeps_the_connection_that_it_was_given() -> None:
 
 @pytest.mark.parametrize("inputs", [{"a": 1}, b"rows", 5, {"a"}, None])
 def test_what_is_no_list_and_no_path_is_named(inputs: Any) -> None:
-    with pytest.raises(ConfigurationError, match=rf"`inputs` must be a list, .*; it is .*\.{NOTHING_SENT}"):
+    with pytest.raises(ConfigurationError, match=rf"Give `inputs` a list, .*: it is .*\.{NOTHING_SENT}"):
         source_of(inputs)
 
 

@@ -170,7 +170,7 @@ def shape(value: Any) -> str:
         return "a text"
     if isinstance(value, Mapping):
         return f"a mapping with the keys {sorted(map(str, value))}"
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
         return f"a list of {len(value)}"
     return "None" if value is None else f"a value of the type {type(value).__name__}"
 

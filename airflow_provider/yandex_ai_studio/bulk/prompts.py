@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, text, wrong
+from airflow_provider.yandex_ai_studio.api.words import within
 
 if TYPE_CHECKING:
     import jinja2
@@ -91,11 +92,21 @@ def template(prompt: str, environment: jinja2.Environment, context: Mapping[str,
     strict.tests = {**environment.tests, "none": _is_none}
     how = {"default": _null, **environment.policies["json.dumps_kwargs"]}
     strict.policies = {**environment.policies, "json.dumps_kwargs": how}
-    try:
-        ready = strict.from_string(prompt)
-    except TemplateSyntaxError as error:
-        raise wrong(f"`prompt` is no template: {error.message}") from None
+    ready = compiled(prompt, "prompt", strict)
     return lambda row: ready.render({**context, "row": row})
+
+
+def compiled(source: str, parameter: str, environment: jinja2.Environment) -> jinja2.Template:
+    """
+    Return the template that a parameter holds.
+
+    :raises ConfigurationError: It is none.
+    """
+    try:
+        return environment.from_string(source)
+    except TemplateSyntaxError as error:
+        said = within(error.message or "it can't be read")
+        raise wrong(f"Mend the template in `{parameter}`, line {error.lineno}: {said}") from None
 
 
 def prompt_of(row: Any, index: int, render: Callable[[Any], str] | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, wrong
 from airflow_provider.yandex_ai_studio.bulk.storage import storage_path
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -40,8 +41,13 @@ def source_of(inputs: Any) -> Source:
         of_kind = JsonLines if suffix_of(str(inputs)) in JSON_LINES else Parquet
         return of_kind(storage_path(inputs, "inputs"))
     if isinstance(inputs, Mapping | bytes) or not isinstance(inputs, Sequence):
-        raise wrong(f"`inputs` must be a list, or the path of a file; it is {shape(inputs)}")
+        raise no_rows(inputs)
     return InMemory(inputs)
+
+
+def no_rows(inputs: Any) -> ConfigurationError:
+    """Return the error for what is neither a list nor a path."""
+    return wrong(f"Give `inputs` a list, or the path of a file: it is {shape(inputs)}")
 
 
 def suffix_of(path: str) -> str:

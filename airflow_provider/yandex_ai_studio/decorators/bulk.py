@@ -44,6 +44,7 @@ class DecoratedBulkCompletionOperator(DecoratedOperator, YandexAIStudioBulkCompl
         **DecoratedOperator.template_fields_renderers,
     }
     custom_operator_name = "@task.yandex_ai_studio"
+    written_later = ("inputs",)
 
     def __init__(
         self,

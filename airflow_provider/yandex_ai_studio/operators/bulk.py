@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -12,11 +12,11 @@ from airflow.sdk import BaseOperator
 from airflow_provider.yandex_ai_studio.api.checks import choice, count, positive, text, wrong
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, templatable
-from airflow_provider.yandex_ai_studio.bulk.rows import suffix_of
+from airflow_provider.yandex_ai_studio.bulk.rows import no_rows, suffix_of
 from airflow_provider.yandex_ai_studio.durability.policy import seconds_of
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
-from airflow_provider.yandex_ai_studio.operators.constants import constants_of, is_constant, marks_of
+from airflow_provider.yandex_ai_studio.operators.constants import check_templates, constants_of, is_constant, marks_of
 
 # What only a worker needs is imported there: it would double what this operator costs a DAG file.
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
     template_fields_renderers = {"instructions": "md", "json_schema": "json"}
     ui_color = "#f3e9ff"
     operator_extra_links = (YandexAIStudioFolderLink(),)
+    written_later: Sequence[str] = ()
+    """Parameters that are not known before the task runs."""
 
     def __init__(
         self,
@@ -197,8 +199,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
                 raise wrong(f"`{name}` must be True or False, not {getattr(self, name)!r}")
         seconds_of(self.timeout)
         marks = marks_of(self)
-        if isinstance(self.inputs, str) and is_constant(self.inputs, marks):
-            suffix_of(self.inputs)
+        self._check_inputs(marks)
         if self.prompt is not None and is_constant(text(self.prompt, "`prompt`"), marks) and self.deduplicate:
             raise wrong(
                 "Name a field of the row in `prompt`, e.g. {{ row.text }}, or set deduplicate=False: as it is, all "
@@ -208,10 +209,20 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
             count(self.max_total_tokens, "max_total_tokens")
         if self.max_cost is not None and is_constant(self.max_cost, marks):
             positive(self.max_cost, "max_cost")
-        self._check_multiple_outputs()
+        self._check_output()
         CompletionRequest.of(**constants_of(self._parts(), marks))
+        check_templates(self, ("prompt", "instructions"))
 
-    def _check_multiple_outputs(self) -> None:
+    def _check_inputs(self, marks: Sequence[str]) -> None:
+        if isinstance(self.inputs, str) and is_constant(self.inputs, marks):
+            suffix_of(self.inputs)
+        never = is_constant(self.inputs, marks) or isinstance(self.inputs, Mapping | bytes | Set)
+        if never and not isinstance(self.inputs, str | list | tuple) and "inputs" not in self.written_later:
+            raise no_rows(self.inputs)
+
+    def _check_output(self) -> None:
+        if self.output_format != "jsonl" and not self.output_path:
+            raise wrong("Give `output_path`, or leave `output_format` out: without a folder, nothing is written")
         if self.multiple_outputs and not (self.output_path or self.estimate):
             raise wrong(
                 "Leave `multiple_outputs` out, or give `output_path`: this task returns a list, which has no keys. (A "
@@ -220,7 +231,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Look at all rows; then submit, read and write until nothing is left to do on a worker."""
-        self._check_multiple_outputs()  # `output_path` may have rendered to nothing
+        self._check_output()  # `output_path` may have rendered to nothing
         attempt = self._attempt(context)
         if self.estimate:
             return attempt.estimate()

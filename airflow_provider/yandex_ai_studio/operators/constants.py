@@ -58,3 +58,22 @@ def constants_of(parts: Mapping[str, Any], marks: Sequence[str]) -> dict[str, An
     if "tools" not in known:
         known.pop("tool_choice", None)
     return {**known, "model": known.get("model") or "not known yet", "folder_id": "not known yet"}
+
+
+def check_templates(task: BaseOperator, names: Sequence[str]) -> None:
+    """
+    Refuse texts that Jinja can't read. What begins a template is up to a DAG: where there is none yet, they wait.
+
+    :param names: The parameters that may hold one.
+    :raises ConfigurationError: It names the parameter, and the line in it.
+    """
+    dag, marks = task.get_dag(), marks_of(task)
+    found = {name: getattr(task, name) for name in names if not is_constant(getattr(task, name), marks)}
+    if dag is None or not found:
+        return
+    from airflow_provider.yandex_ai_studio.bulk.prompts import compiled  # most DAG files need not pay for Jinja
+
+    environment = task.get_template_env(dag)
+    for name, text in found.items():
+        if isinstance(text, str):
+            compiled(text, name, environment)
