@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import certifi
+
 from benchmarks.service import Job, OpenRun, Service
 
 if TYPE_CHECKING:
@@ -213,6 +215,26 @@ class BareInRounds(Bare):
             await asyncio.sleep(1.0 / ROUNDS)
 
 
+class InACompany(Contestant):
+    """Where ``SSL_CERT_FILE`` names the certificates to trust, as networks with an authority of their own need it."""
+
+    def environment(self, run: OpenRun) -> dict[str, str]:
+        """Name certificates. The server speaks no TLS: what it costs is that somebody reads them."""
+        return {**super().environment(run), "SSL_CERT_FILE": certifi.where()}
+
+
+class OursInACompany(InACompany, Ours):
+    """The trigger of this package, there."""
+
+
+class OpenAIInACompany(InACompany, OpenAI):
+    """The trigger of the OpenAI provider, there."""
+
+
+class AnthropicInACompany(InACompany, Anthropic):
+    """The trigger of the Anthropic provider, there."""
+
+
 CONTESTANTS: dict[str, type[Contestant]] = {
     "this package": Ours,
     "bare aiohttp": Bare,
@@ -220,4 +242,7 @@ CONTESTANTS: dict[str, type[Contestant]] = {
     "this package, gRPC": OursOverGrpc,
     "openai provider": OpenAI,
     "anthropic provider": Anthropic,
+    "this package, SSL_CERT_FILE": OursInACompany,
+    "openai provider, SSL_CERT_FILE": OpenAIInACompany,
+    "anthropic provider, SSL_CERT_FILE": AnthropicInACompany,
 }
