@@ -140,14 +140,26 @@ def test_a_file_that_is_gone_is_named(suffix: str, tmp_path: Path) -> None:
         list(source_of(path).chunks(3))
 
 
-@pytest.mark.parametrize("line", ["{", "nothing", "[" * 100_000])
-def test_a_line_that_is_no_json_is_named_by_its_row(line: str, tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text(f"1\n\n2\n3\n{line}\n")
-    source = source_of(str(tmp_path / "rows.jsonl"))
-    said = rf"Row 3 of `inputs` \(from 0, empty lines apart\) is not a line of JSON\.{NOTHING_SENT}"
-    for read in (lambda: list(source.chunks(2)), lambda: source.chunk(1, 2, 5)):
-        with pytest.raises(ConfigurationError, match=said):
-            read()
+@pytest.mark.parametrize(
+    ("line", "at"),
+    [
+        (b"{", " at column 2"),
+        (b'{"a": secret}', " at column 7"),
+        (b'"a", "secret"', " at column 4"),
+        (b'{"a": "\xff secret"}', " at byte 8, which is no UTF-8"),
+        (b"[" * 100_000, ""),
+        (b"1" * 5000, ""),
+    ],
+)
+def test_a_line_that_is_no_json_is_named_by_its_number_and_column(line: bytes, at: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"1\n\n2\n3\n \n" + line + b"\n")
+    source = source_of(str(path))
+    where = rf"line 6 of '.*{path}' \(row 3 of `inputs`\)"
+    with pytest.raises(ConfigurationError, match=rf"^Mend {where}: it is not JSON{at}\.{NOTHING_SENT}"):
+        list(source.chunks(2))
+    with pytest.raises(ConfigurationError, match=rf"^Mend row 3 of `inputs`: it is not JSON{at}\.{NOTHING_SENT}"):
+        source.chunk(1, 2, 5)
 
 
 def test_parquet_is_read_where_pyarrow_is_and_says_so_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,8 +94,8 @@ class JsonLines:
     def chunks(self, size: int) -> Iterator[tuple[int, list[Any]]]:
         """Give all rows in chunks, each with the offset of its first byte."""
         place, rows = 0, []
-        for index, (end, line) in enumerate(self._lines(0)):
-            rows.append(self._row(line, index))
+        for index, (end, number, line) in enumerate(self._lines(0)):
+            rows.append(self._row(line, f"line {number} of {str(self._path)!r} (row {index} of `inputs`)"))
             if len(rows) == size:
                 yield place, rows
                 place, rows = end, []
@@ -105,29 +105,36 @@ class JsonLines:
     def chunk(self, number: int, size: int, place: int) -> list[Any]:
         """Read one chunk again."""
         rows: list[Any] = []
-        for _, line in self._lines(place):
-            rows.append(self._row(line, number * size + len(rows)))
+        for _, _, line in self._lines(place):
+            index = number * size + len(rows)
+            rows.append(self._row(line, f"row {index} of `inputs`"))
             if len(rows) == size:
                 break
         return rows
 
-    def _lines(self, place: int) -> Iterator[tuple[int, bytes]]:
+    def _lines(self, place: int) -> Iterator[tuple[int, int, bytes]]:
+        """Give what is on each line from a place on that is not empty, where it ends, and its number from there."""
         try:
             with self._path.open("rb") as file:  # type: ignore[no-untyped-call] # Airflow leaves it untyped
                 file.seek(place)
-                for line in file:
+                for number, line in enumerate(file, start=1):
                     place += len(line)
                     if line.strip():
-                        yield place, line
+                        yield place, number, line
         except FileNotFoundError as error:
             raise _unreadable(self._path) from error
 
     @staticmethod
-    def _row(line: bytes, index: int) -> Any:
+    def _row(line: bytes, where: str) -> Any:
         try:
-            return json.loads(line)
-        except (ValueError, RecursionError):
-            raise wrong(f"Row {index} of `inputs` (from 0, empty lines apart) is not a line of JSON") from None
+            return json.loads(line.rstrip(b"\r\n"))  # else an end that comes too soon is at column 1 of the next line
+        except UnicodeDecodeError as error:
+            at = f" at byte {error.start + 1}, which is no UTF-8"
+        except json.JSONDecodeError as error:
+            at = f" at column {error.colno}"
+        except (ValueError, RecursionError):  # a number with too many digits, or too deep
+            at = ""
+        raise wrong(f"Mend {where}: it is not JSON{at}")
 
 
 class Parquet:
