@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from jinja2 import Environment
+from jinja2.nativetypes import NativeEnvironment
 
 from airflow_provider.yandex_ai_studio.bulk.prompts import prompt_of, template
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
@@ -39,6 +40,40 @@ def test_a_prompt_may_ask_for_a_field_that_has_nothing(prompt: str, text: str) -
 def test_nothing_is_never_written_as_none(prompt: str) -> None:
     with pytest.raises(ConfigurationError, match=r"Row 0 of `inputs` has nothing in `note`.*\{\{ row\.note or '' \}\}"):
         filled(f"Summarize: {prompt}", note=None, text="ducks")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("of {{ row.meta }}", "of {'a': None, 'b': 1}"),
+        ("of {{ row.meta | tojson }}", 'of {"a": null, "b": 1}'),
+        ("of {{ row.tags }}", "of [None, 'x']"),
+        (
+            "of {% for name, value in row.meta.items() if value is not none %}{{ name }}={{ value }}{% endfor %}",
+            "of b=1",
+        ),
+        ("of {{ row.meta.a or 'nothing' }} and {{ row.tags[0] | default('nothing', true) }}", "of nothing and nothing"),
+    ],
+)
+def test_a_list_or_a_mapping_is_data_whatever_it_holds(prompt: str, text: str) -> None:
+    assert filled(prompt, meta={"a": None, "b": 1}, tags=[None, "x"]) == text
+
+
+@pytest.mark.parametrize(
+    "prompt", ["{{ row.meta.a }}", "{{ row.tags[0] }}", "{% for tag in row.tags %}{{ tag }}{% endfor %}", "{{ month }}"]
+)
+@pytest.mark.parametrize("environment", [Environment, NativeEnvironment])
+def test_nothing_in_one_is_never_written_as_none_either(prompt: str, environment: type[Environment]) -> None:
+    render = template(f"Summarize: {prompt}", environment(), {"month": None})
+    with pytest.raises(
+        ConfigurationError, match=r"Row 0 of `inputs` has nothing \(None\) in a value .*\{\{ … or '' \}\}"
+    ):
+        prompt_of({"meta": {"a": None}, "tags": [None]}, 0, render)
+
+
+def test_what_a_dag_writes_in_place_of_nothing_is_written() -> None:
+    environment = Environment(finalize=lambda value: "nothing" if value is None else value)
+    assert prompt_of({"meta": {"a": None}}, 0, template("of {{ row.meta.a }}", environment, {})) == "of nothing"
 
 
 def test_a_row_with_many_fields_is_not_listed_whole() -> None:

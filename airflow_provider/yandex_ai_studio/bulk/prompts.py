@@ -19,7 +19,7 @@ SHOWN = 40
 
 
 class NothingThere(UndefinedError):
-    """A field without a value was to be written. It says the name of the field, and nothing else."""
+    """Nothing was to be written. It says the name of the field, if it is one of the row's own, and nothing else."""
 
 
 class Nothing(Undefined):
@@ -46,6 +46,13 @@ class Nothing(Undefined):
 
 def _is_none(value: Any) -> bool:
     return value is None or isinstance(value, Nothing)
+
+
+def _written(value: Any) -> Any:
+    """Return what ``{{ … }}`` writes. A list or a mapping is data, whatever it holds; None in one is nothing."""
+    if value is None:
+        raise NothingThere
+    return value
 
 
 def _null(value: Any) -> None:
@@ -88,7 +95,7 @@ def template(prompt: str, environment: jinja2.Environment, context: Mapping[str,
     :param prompt: A template over ``row``, which sees the task's context too.
     :raises ConfigurationError: It is no template.
     """
-    strict = environment.overlay(undefined=StrictUndefined)
+    strict = environment.overlay(undefined=StrictUndefined, finalize=environment.finalize or _written)
     strict.tests = {**environment.tests, "none": _is_none}
     how = {"default": _null, **environment.policies["json.dumps_kwargs"]}
     strict.policies = {**environment.policies, "json.dumps_kwargs": how}
@@ -127,9 +134,10 @@ def prompt_of(row: Any, index: int, render: Callable[[Any], str] | None) -> str:
         prompt = render(Row(row) if isinstance(row, Mapping) else row)
     except NothingThere as error:
         field = error.message
+        what = f"in `{field}`, which `prompt` names" if field else "(None) in a value that `prompt` writes"
+        instead = f"row.{field}" if field else "…"
         raise wrong(
-            f"R{where[1:]} has nothing in `{field}`, which `prompt` names: leave such rows out, or write "
-            f"{{{{ row.{field} or '' }}}}"
+            f"R{where[1:]} has nothing {what}: leave such rows out, or write {{{{ {instead} or '' }}}}"
         ) from None
     except UndefinedError as error:
         raise wrong(_unknown(str(error), row, where)) from None
