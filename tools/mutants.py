@@ -31,7 +31,7 @@ COPIES = ROOT / ".mutants"
 PACKAGE = Path("airflow_provider/yandex_ai_studio")
 LIST = ROOT / "tests" / "mutants.toml"
 
-TIMEOUT = 900.0
+TIMEOUT = 3600.0
 """Seconds that a module may take, on two busy cores, before it is given up."""
 
 LEFT_OUT = (
@@ -44,8 +44,11 @@ LEFT_OUT = (
 
 KILLED, TIMED_OUT, SURVIVED = "killed", "timeout", "survived"
 
-FATES = {1: KILLED, 3: KILLED, -24: TIMED_OUT, 255: TIMED_OUT, 0: SURVIVED, 33: SURVIVED}
-"""What the exit codes of mutmut's workers mean. 33: no test comes by. Any other: nothing was tried."""
+FATES = {1: KILLED, 3: KILLED, -24: TIMED_OUT, -9: TIMED_OUT, 255: TIMED_OUT, 0: SURVIVED, 33: SURVIVED}
+"""
+What the exit codes of mutmut's workers mean. -24: it took far longer than its tests do, or hung; -9: and took no notice
+when it was told to end. 33: no test comes by. Any other: nothing was tried.
+"""
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,11 @@ def _env() -> dict[str, str]:
 
 
 def told(mutated: str) -> dict[str, str]:
-    """Return all mutants as tests/mutants.toml has them: the function, and the lines that came, or those that went."""
+    """
+    Return all mutants as tests/mutants.toml has them: the function, and the lines that came, or those that went.
+
+    Of those that look alike in that, the second one is called ``(2)``, and so on.
+    """
     functions = {
         node.name: [
             line.strip().replace(node.name, "") for line in mutated.splitlines()[node.lineno - 1 : node.end_lineno]
@@ -164,13 +171,16 @@ def told(mutated: str) -> dict[str, str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     told = {}
+    alike: Counter[str] = Counter()
     for name, lines in functions.items():
         function, found, number = name.partition("__mutmut_")
         if found and number != "orig":
             delta = list(ndiff(functions[f"{function}__mutmut_orig"], lines))
             came, went = (" ".join(line[2:] for line in delta if line[0] == sign) for sign in "+-")
             plain = function.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
-            told[name] = f"{plain}: {came or f'without {went}'}"
+            shown = f"{plain}: {came or f'without {went}'}"
+            alike[shown] += 1
+            told[name] = shown if alike[shown] == 1 else f"{shown} ({alike[shown]})"
     return told
 
 

@@ -49,6 +49,34 @@ def test_a_mutant_is_known_by_its_function_and_by_what_became_of_its_line() -> N
     }
 
 
+ALIKE = """
+def x_other__mutmut_orig(a):
+    log(
+        a,
+        a,
+    )
+
+def x_other__mutmut_1(a):
+    log(
+        a,
+    )
+
+def x_other__mutmut_2(a):
+    log(
+        a,
+    )
+
+def x_other__mutmut_3(a):
+    log(
+        a,
+    )
+"""
+
+
+def test_mutants_that_look_alike_are_told_apart_by_a_number() -> None:
+    assert [*told(ALIKE).values()] == ["other: without a,", "other: without a, (2)", "other: without a, (3)"]
+
+
 @pytest.mark.parametrize(
     ("survivors", "surprises"),
     [
