@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import ObjectStoragePath
 
 from airflow_provider.yandex_ai_studio.bulk.folder import OWNER
+from airflow_provider.yandex_ai_studio.bulk.storage import reason_of
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
 )
@@ -38,9 +40,11 @@ SECRET = "a private text"
         ({"inputs": [{"id": 1}, {"id": 1}], "prompt": "x{{ row.id }}", "id_field": "id"}, ["Rows 0 and 1", "`id`"]),
         ({"inputs": [{"a": SECRET}], "prompt": "{{ row.a }}", "id_field": "id"}, ["Row 0", "`id`"]),
         ({"inputs": [SECRET], "prompt": "{{ row"}, ["Mend the template in `prompt`, line 1: unexpected end"]),
-        ({"inputs": [SECRET], "output_path": "/proc/nowhere"}, ["can't be written"]),
+        ({"inputs": [SECRET], "output_path": "/proc/nowhere"}, ["can't be written (No such file or directory)"]),
         ({"inputs": [SECRET] * 1001, "deduplicate": False}, ["`output_path`", "1001"]),
         ({"inputs": "/nowhere/in.jsonl"}, ["no file"]),
+        ({"inputs": "/dev/null/in.jsonl"}, ["Let the worker read", "which `inputs` names: Not a directory"]),
+        ({"inputs": "/dev/null/in.parquet"}, ["Let the worker read", "which `inputs` names: Not a directory"]),
         ({"inputs": "/nowhere/in.csv"}, ["`inputs`"]),
         ({"inputs": {"a": SECRET}}, ["`inputs`"]),
         ({"inputs": "s3://lake/in.jsonl"}, ["Install apache-airflow-providers-amazon[s3fs]", "`inputs`", "s3://"]),
@@ -68,6 +72,8 @@ def test_bad_input_is_refused_before_anything_is_paid_for(
     assert [part for part in said if part not in str(caught.value)] == []
     assert SECRET not in str(caught.value)
     assert "Nothing was sent" in str(caught.value)
+    assert caught.value.__cause__ is None  # one traceback
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
     assert run.submissions == 0
 
 
@@ -139,3 +145,27 @@ def test_a_folder_that_was_only_claimed_holds_nothing_that_is_paid_for_again(
             path.unlink()
     task(inputs=texts(3), output_path=str(out)).attempt()
     assert "another run" not in capsys.readouterr().out
+
+
+def test_a_storage_that_fails_in_its_own_way_is_told_with_what_it_said(
+    task: Callable[..., BulkTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowDown(Exception):
+        """As a library of an object storage raises it."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise SlowDown("private details")
+
+    monkeypatch.setattr(ObjectStoragePath, "mkdir", refuse)
+    run = task(inputs=[SECRET], output_path=str(tmp_path / "out"))
+    with pytest.raises(ConfigurationError, match=r"can't be written \(SlowDown\)\.\n") as caught:
+        run.attempt()
+    assert isinstance(caught.value.__cause__, SlowDown)
+
+
+def test_a_storage_says_why_in_words_where_it_has_some() -> None:
+    assert reason_of(OSError(13, "Permission denied", "/out")) == "Permission denied"
+    assert (
+        reason_of(PermissionError("The key does not exist in our records.")) == "The key does not exist in our records"
+    )
+    assert reason_of(PermissionError()) == "PermissionError"

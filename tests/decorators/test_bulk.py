@@ -322,6 +322,7 @@ def test_an_error_about_kept_rows_says_how_to_have_new_ones(make: Make, emulator
     with pytest.raises(ConfigurationError, match="`kind`") as refused:
         run.attempt()
     assert refused.value.args[0].splitlines()[-1] == f"{kept.ABOUT}."
+    assert refused.value.__cause__ is None
     run.store.delete(kept.KEY)
     assert run.attempt() == ["bird: Tell of ducks."]
 

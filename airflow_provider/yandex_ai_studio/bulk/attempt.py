@@ -199,7 +199,7 @@ class Attempt:
         except ConfigurationError as error:
             if self.about_rows is None:
                 raise
-            raise ConfigurationError(f"{error}\n{self.about_rows}.") from error
+            raise ConfigurationError(f"{error}\n{self.about_rows}.") from None
         return head, folder
 
     def _earlier(self) -> Head | None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.bulk.rows import pyarrow_parquet
-from airflow_provider.yandex_ai_studio.bulk.storage import storage_path
+from airflow_provider.yandex_ai_studio.bulk.storage import reason_of, storage_path
 
 OutputFormat = Literal["jsonl", "parquet"]
 
@@ -77,7 +77,12 @@ class Folder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._write(OWNER, _json({"fingerprint": fingerprint, "rows": rows}))
         except Exception as error:  # each object storage has its own errors
-            raise wrong(f"`output_path` {str(self.path)!r} can't be written ({type(error).__name__})") from error
+            reason = reason_of(error) if isinstance(error, OSError) else None
+            refused = wrong(
+                f"Let the worker write to `output_path` {str(self.path)!r}, or give another one: it can't be written "
+                f"({reason or type(error).__name__})"
+            )
+            raise refused from None if reason else error
 
     def names(self) -> set[str]:
         """Return the names of what is there."""

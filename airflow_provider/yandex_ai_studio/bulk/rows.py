@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, wrong
-from airflow_provider.yandex_ai_studio.bulk.storage import storage_path
+from airflow_provider.yandex_ai_studio.bulk.storage import reason_of, storage_path
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 JSON_LINES = (".jsonl", ".ndjson")
 PARQUET = (".parquet",)
+UNREADABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What no further attempt mends. Any other error of a storage may pass."""
 
 
 class Source(Protocol):
@@ -121,8 +123,8 @@ class JsonLines:
                     place += len(line)
                     if line.strip():
                         yield place, number, line
-        except FileNotFoundError as error:
-            raise _unreadable(self._path) from error
+        except UNREADABLE as error:
+            raise _unreadable(self._path, error) from None
 
     @staticmethod
     def _row(line: bytes, where: str) -> Any:
@@ -162,8 +164,8 @@ class Parquet:
                         place, rows = place + size, rows[size:]
                 if rows:
                     yield place, rows
-        except FileNotFoundError as error:
-            raise _unreadable(self._path) from error
+        except UNREADABLE as error:
+            raise _unreadable(self._path, error) from None
 
     def chunk(self, number: int, size: int, place: int) -> list[Any]:
         """Read one chunk again. Those that follow one another are read in one pass."""
@@ -195,5 +197,7 @@ def pyarrow_parquet(what: str) -> Any:
     return pyarrow.parquet
 
 
-def _unreadable(path: ObjectStoragePath) -> Exception:
-    return wrong(f"There is no file {str(path)!r}, which `inputs` names")
+def _unreadable(path: ObjectStoragePath, error: OSError) -> ConfigurationError:
+    if isinstance(error, FileNotFoundError):
+        return wrong(f"There is no file {str(path)!r}, which `inputs` names")
+    return wrong(f"Let the worker read {str(path)!r}, which `inputs` names: {reason_of(error)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider.yandex_ai_studio.api.checks import wrong
+from airflow_provider.yandex_ai_studio.api.words import within
 
 PACKAGES = {
     "s3": "apache-airflow-providers-amazon[s3fs]",
@@ -36,3 +37,8 @@ def storage_path(path: str | ObjectStoragePath, parameter: str) -> ObjectStorage
             f"({type(error).__name__})"
         ) from None
     return ready
+
+
+def reason_of(error: OSError) -> str:
+    """Return why a storage refuses a path, in words. They say more than where in its library that came up."""
+    return error.strerror or within(error)[:200]

@@ -269,7 +269,7 @@ class _Fields:
                 reason = getattr(error, "strerror", None) or "it is no text"
                 raise self._wrong(
                     f"names a file in `service_account_json_path` that can't be read ({reason}: {path})"
-                ) from error
+                ) from None
         return ServiceAccountKey.of(self._values["service_account_json"], where="service_account_json")
 
 

@@ -89,12 +89,12 @@ class YandexAIStudioHook(BaseHook):
     def _looked_up(self) -> Settings:
         try:
             connection = self.get_connection(self.conn_id)
-        except AirflowNotFoundException as error:
+        except AirflowNotFoundException:
             raise ConnectionNotFound(
                 f"Create the Airflow connection {self.conn_id!r} (Admin > Connections), or correct `conn_id`.\n"
                 "Airflow does not find it. It says the same where a secrets backend gives no answer for now: then "
                 "another attempt finds it. Nothing was sent to the service."
-            ) from error
+            ) from None
         return _settings(connection, connection.extra_dejson)
 
     def get_conn(self) -> Client:

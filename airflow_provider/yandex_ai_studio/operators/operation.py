@@ -194,7 +194,7 @@ class OperationOperator(GenerationOperator):
         except InvalidOutput as error:
             context["ti"].xcom_push("text", generation.text)
             self._strike_out(context, operation_id)  # else another attempt would take the same answer
-            raise invalid(generation, operation_id, error) from error
+            raise invalid(generation, operation_id, error) from None
         if tags is not None:
             tell_success(since, self.hook.clock(), tags)
         return value
