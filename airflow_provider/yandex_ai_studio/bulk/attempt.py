@@ -57,6 +57,7 @@ class Attempt:
     :param deduplicate: Whether requests that are the same are asked once.
     :param keep_failed: Whether rows that failed for good don't fail the task.
     :param keep_rows: Called once the rows and their output are known to be right, before anything is paid for.
+    :param check: Called between groups, when all is written down: raises where the attempt must end.
     :param about_rows: What an error about the rows says beside what is wrong.
     """
 
@@ -72,6 +73,7 @@ class Attempt:
     deduplicate: bool
     keep_failed: bool
     log: Logger
+    check: Callable[[], None]
     keep_rows: Callable[[], None] | None = None
     about_rows: str | None = None
 
@@ -126,7 +128,16 @@ class Attempt:
         return self._work(chunks, folder, (at, int(done)), wakeup)
 
     def _work(self, chunks: Chunks, folder: Folder | None, began: tuple[float, int], wakeup: Wakeup) -> Any:
-        run = Run(chunks, hook=self.hook, base=self.base, limits=self.limits, began=began, wakeup=wakeup, log=self.log)
+        run = Run(
+            chunks,
+            hook=self.hook,
+            base=self.base,
+            limits=self.limits,
+            began=began,
+            wakeup=wakeup,
+            check=self.check,
+            log=self.log,
+        )
         pause = run.go()
         chunks.write_head()
         if pause:

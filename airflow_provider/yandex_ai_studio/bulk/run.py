@@ -6,7 +6,7 @@ It ends when nothing is left to do on a worker for now. Nothing here waits for a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -55,10 +55,11 @@ class Pause:
         """
         Return when there is surely nothing to wait for any more.
 
+        It is no sooner than an operation may take: the trigger ends by itself, and a triggerer may be away for long.
+
         :param timeout: Seconds that an operation may take.
         """
-        last = max((at + timeout for waits in self.waits.values() for _, at in waits), default=now)
-        return last if self.wake_at is None else max(last, self.wake_at)
+        return max(now + timeout, self.wake_at or 0.0)
 
 
 class Run:
@@ -68,6 +69,7 @@ class Run:
     :param base: What all requests have in common; its last message gives way to the prompt of each.
     :param began: As in :class:`Pause`.
     :param wakeup: What the trigger has found out, if there was one.
+    :param check: Called between groups, when all is written down: raises where the attempt must end.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Run:
         limits: Limits,
         began: tuple[float, int],
         wakeup: Wakeup,
+        check: Callable[[], None],
         log: Logger,
     ) -> None:
         hook.get_conn()  # made once, before threads share it
@@ -88,6 +91,7 @@ class Run:
         self._tags = tags_of(hook.conn_id, base.model_uri)
         self._began = began
         self._sleep = hook.sleep
+        self._check = check
         self._log = log
         self._told_at = float("-inf")
         self._pool = Pool()
@@ -122,6 +126,7 @@ class Run:
         """
         try:
             while True:
+                self._check()
                 self._tell()
                 next_in = [self._submitting.next(self._clock()), self._harvesting.next(self._clock())]
                 for opened in [each for each in self._chunks.open.values() if each.complete]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 
 from airflow_provider.yandex_ai_studio.api.checks import choice, count, positive, text, wrong
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
@@ -39,6 +40,8 @@ REQUEST_FIELDS = (
     "json_schema",
 )
 """The parameters that go into each request as they are."""
+
+GOES_ON = "What was submitted is written down: another attempt goes on with it."
 
 TOLD_TO_ASSETS = ("result_uri", "output_format", "request_count", "counts", "usage", "cost", "currency", "model_id")
 """What of the manifest is in the event of an asset."""
@@ -153,6 +156,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         self.chunk_size = chunk_size
         self.timeout = timeout
         self.conn_id = conn_id
+        self._killed = False
         self.check_constants()
 
     @cached_property
@@ -250,11 +254,28 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         attempt = self._attempt(context)
         return self._end_or_defer(context, attempt, attempt.go_on(began, seen, Wakeup.of(event)))
 
+    def on_kill(self) -> None:
+        """Submit no more: Airflow gives a worker seconds between this and its end."""
+        self._killed = True
+
+    def _check(self, limit: float | None) -> None:
+        """
+        End the attempt where it must end.
+
+        :param limit: When ``execution_timeout`` ends it, in seconds since the epoch. Airflow gives each stretch on a
+            worker all of it anew, and none to a deferral.
+        """
+        if self._killed:
+            raise AirflowException(f"This attempt was told to end. {GOES_ON}")
+        if limit is not None and self.hook.clock() >= limit:
+            raise AirflowTaskTimeout(f"The `execution_timeout` of this attempt has passed. {GOES_ON}")
+
     def _end_or_defer(self, context: Context, attempt: Attempt, outcome: Any) -> Any:
         from airflow_provider.yandex_ai_studio.bulk.run import Pause
+        from airflow_provider.yandex_ai_studio.durability.resume import limit_of
 
         if isinstance(outcome, Pause):
-            self._defer(outcome, attempt.limits.timeout)
+            self._defer(outcome, attempt.limits.timeout, limit_of(self, context["ti"].start_date))
         if self.output_path:
             self._tell_assets(context, outcome)
         return outcome
@@ -267,22 +288,23 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
             if isinstance(outlet, Asset | AssetRef):
                 context["outlet_events"][outlet].extra.update({name: manifest[name] for name in TOLD_TO_ASSETS})
 
-    def _defer(self, pause: Pause, timeout: float) -> NoReturn:
+    def _defer(self, pause: Pause, timeout: float, limit: float | None) -> NoReturn:
         from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN
         from airflow_provider.yandex_ai_studio.triggers.bulk import YandexAIStudioBulkTrigger
 
         now = self.hook.clock()
+        wake_at = min((at for at in (pause.wake_at, limit) if at is not None), default=None)
         self.log.info("%s: waiting without a worker", pause.why)
         self.defer(
             trigger=YandexAIStudioBulkTrigger(
                 chunks={str(number): waits for number, waits in pause.waits.items()},
                 conn_id=self.conn_id,
-                wake_at=pause.wake_at,
+                wake_at=wake_at,
                 timeout=timeout,
             ),
             method_name="execute_complete",
             kwargs={"began": list(pause.began), "seen": dict(pause.seen)},
-            timeout=timedelta(seconds=max(0.0, pause.ends_at(now, timeout) - now)) + DEFERRAL_MARGIN,
+            timeout=timedelta(seconds=pause.ends_at(now, timeout) - now) + DEFERRAL_MARGIN,
         )
 
     # -- what the parameters come to
@@ -298,6 +320,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         from airflow_provider.yandex_ai_studio.bulk.prompts import template
         from airflow_provider.yandex_ai_studio.bulk.rows import source_of
         from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
+        from airflow_provider.yandex_ai_studio.durability.resume import limit_of
 
         base = self.hook.completion_request(prompt="a row", **self._parts())
         bounds = Bounds(
@@ -322,6 +345,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
             deduplicate=self.deduplicate,
             keep_failed=self.on_row_error == "keep",
             log=self.log,
+            check=partial(self._check, limit_of(self, context["ti"].start_date)),
         )
 
     def _ledger(self, context: Context) -> Ledger:
