@@ -12,6 +12,7 @@ from typing import Any
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 
+from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.operators.bulk import YandexAIStudioBulkCompletionOperator
@@ -42,7 +43,11 @@ class FragileStore(Store):
 
 
 class BulkTask:
-    """A task, attempt by attempt."""
+    """
+    A task, attempt by attempt.
+
+    :ivar event: What wakes it up each time; if it is empty, what the trigger would say.
+    """
 
     def __init__(self, emulator: Emulator, **parameters: Any) -> None:
         self.emulator = emulator
@@ -50,7 +55,8 @@ class BulkTask:
         self.store = FragileStore()
         self.parameters: dict[str, Any] = {"timeout": 7200, **parameters}
         self.deferrals: list[Any] = []
-        self.event: dict[str, Any] = {"reason": "in a test"}
+        self.event: dict[str, Any] = {}
+        self.most_stretches = 200
         self.values: dict[str, Any] = {}
         self.emulator_seconds = 20.0
         self.keeps_kwargs = True
@@ -66,7 +72,7 @@ class BulkTask:
         return self._stretches(lambda operator, context: operator.execute(context))
 
     def _stretches(self, start: Any) -> Any:
-        while True:
+        for _ in range(self.most_stretches):
             operator = self.operator()
             context: Any = {**self.values, "ti": TaskInstance(), "task_state_store": self.store}
             try:
@@ -75,8 +81,10 @@ class BulkTask:
             except TaskDeferred as deferred:
                 self.deferrals.append(deferred)
                 self._wait(deferred.trigger)
+                event = self.event or self._event(deferred.trigger)
                 kwargs = json.loads(json.dumps(deferred.kwargs)) if self.keeps_kwargs else {}
-            start = _resume(kwargs, self.event)
+            start = _resume(kwargs, event)
+        raise AssertionError(f"The task goes on after {self.most_stretches} stretches on a worker")
 
     def _wait(self, trigger: Any) -> None:
         path, fields = trigger.serialize()
@@ -85,6 +93,21 @@ class BulkTask:
         longest = self.emulator_seconds if fields["chunks"] else 0.0
         until = fields["wake_at"] - self.clock.now if fields["wake_at"] else longest
         self.clock.sleep(max(5.0, until))
+
+    def _event(self, trigger: Any) -> dict[str, Any]:
+        """Wait on until the trigger has something to tell, and return what."""
+        while True:
+            running = {each["id"] for each in self.emulator.operations() if each["state"] == "running"}
+            over = [
+                int(number)
+                for number, operations in trigger.chunks.items()
+                if not any(known in running and self.clock.now < at + trigger.timeout for known, at in operations)
+            ]
+            if over:
+                return Wakeup("Operations have ended", chunks=tuple(over)).event()
+            if trigger.wake_at is not None and trigger.wake_at <= self.clock.now:
+                return Wakeup("It is time to go on", chunks=()).event()
+            self.clock.sleep(1.0)
 
     @property
     def submissions(self) -> int:

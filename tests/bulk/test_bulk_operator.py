@@ -46,7 +46,10 @@ def test_the_log_never_tells_of_less_than_before_and_of_no_row_twice(
     emulator.fault("completionAsync", "operation_error", match="number 7.", times=None)
     out = str(tmp_path / folder) if folder else None
     run = task(inputs=texts(120), output_path=out, chunk_size=50, row_retries=0, on_row_error="keep")
-    run.emulator_seconds = 6.0  # it wakes while operations of each chunk are under way
+    run.emulator_seconds, run.event = (
+        6.0,
+        {"reason": "in a test"},
+    )  # it wakes while operations of each chunk are under way
     run.attempt()
     line = (
         r"(\d+) of 120 rows done(?: \((\d+) to be read again with their chunk\))?, (\d+) running, (\d+) failed; (\d+)"

@@ -150,7 +150,8 @@ class Attempt:
         manifest = finish.write_end(chunks, folder, self._about(), self.limits.bounds.price, self.hook.clock())
         self._tell(chunks)
         counts = manifest["counts"]
-        self._judge(run, manifest["request_count"] - counts["succeeded"] - counts["missing"], chunks)
+        not_asked = counts["missing"] if run.stopped else 0
+        self._judge(run, manifest["request_count"] - counts["succeeded"] - not_asked, chunks)
         return manifest
 
     def _tell(self, chunks: Chunks, returned: Sequence[Mapping[str, Any]] = ()) -> None:

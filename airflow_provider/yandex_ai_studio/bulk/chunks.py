@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
 MOST_OPEN = 40
-"""How many chunks are open at a time: it bounds the memory, however slow single operations are."""
+"""
+How many chunks are open at a time: it bounds the memory, however slow single operations are.
+
+Without an output, all are: no chunk is ever closed there, and the rows that a task returns are few.
+"""
 
 MOST_TOLD = 20
 """How many rows that failed a stretch on a worker tells the log of one by one."""
@@ -132,7 +136,7 @@ class Chunks:
     def in_turn(self) -> Iterator[OpenChunk]:
         """Give the open chunks in turn, and begin the next ones as far as that is wanted."""
         yield from list(self.open.values())
-        while self.head.opened < self.head.chunks and len(self.open) < MOST_OPEN:
+        while not self.all_begun and (self.returned or len(self.open) < MOST_OPEN):
             yield self.begin_next()
 
     def begin_next(self) -> OpenChunk:
@@ -142,6 +146,11 @@ class Chunks:
         self._ledger.write(self.head)
         self.open[number] = OpenChunk(self._ledger.chunk(number) or self._new(number))
         return self.open[number]
+
+    @property
+    def returned(self) -> bool:
+        """Whether the rows are returned: their answers are in memory only, and must all be read in one stretch."""
+        return self._folder is None
 
     @property
     def all_begun(self) -> bool:

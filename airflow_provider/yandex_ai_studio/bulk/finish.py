@@ -11,6 +11,7 @@ from airflow_provider.yandex_ai_studio.bulk.folder import Folder, counts_of
 from airflow_provider.yandex_ai_studio.bulk.ledger import Head, Tally
 from airflow_provider.yandex_ai_studio.bulk.money import Price
 from airflow_provider.yandex_ai_studio.bulk.result import STATUSES
+from airflow_provider.yandex_ai_studio.exceptions import RowsFailed
 
 COUNTS = ("succeeded", "errored", "invalid_output", "expired", "cancelled", "missing")
 """What the manifest calls the rows by status, in the order of :data:`~...result.STATUSES`."""
@@ -24,6 +25,7 @@ def write_end(
 
     :param about: What the manifest says beside the counts.
     :return: The manifest.
+    :raises RowsFailed: The parts hold more or fewer rows than there are.
     """
     head = chunks.head
     close_all(chunks)
@@ -33,6 +35,8 @@ def write_end(
         folder.write_part(name, rows)
         parts.append(folder.part_name(name))
         whole = whole.plus(Tally(counts_of(rows, STATUSES)))
+    if sum(whole.counts) != head.rows:
+        raise _out_of_place(sum(whole.counts), head.rows)
     manifest = manifest_of(head, whole, about, price, parts, now)
     folder.write_manifest(manifest)
     return manifest
@@ -88,12 +92,27 @@ def _reason(counts: Mapping[str, int], rows: int) -> str:
 
 
 def rows_in_order(chunks: Chunks) -> list[dict[str, Any]]:
-    """Return all rows of a run without an output, in the order of the inputs."""
+    """
+    Return all rows of a run without an output, in the order of the inputs.
+
+    :raises RowsFailed: One has no place among them: a shorter list would shift the answers to other rows.
+    """
     rows = {row["index"]: row for opened in chunks.open.values() for row in chunks.rows(opened)}
     for same, twins in chunks.far_twins().items():
         for index, custom_id in twins:
             rows[index] = _twin(rows[same], index, custom_id)
-    return [rows[index] for index in sorted(rows)]
+    found = [index for index in sorted(rows) if rows[index]["status"] != "missing"]
+    if found != list(range(chunks.head.rows)):
+        raise _out_of_place(len(found), chunks.head.rows)
+    return [rows[index] for index in found]
+
+
+def _out_of_place(found: int, rows: int) -> RowsFailed:
+    return RowsFailed(
+        "Clear the task and keep its state: another attempt looks all rows up again. Should it end so again, report it "
+        f"with the log.\n{found} rows have a place in the result, and {rows} were given. Nothing was returned, and no "
+        "manifest was written; what was generated is kept."
+    )
 
 
 def _parts_of_twins(chunks: Chunks, folder: Folder) -> Iterator[tuple[str, list[dict[str, Any]]]]:

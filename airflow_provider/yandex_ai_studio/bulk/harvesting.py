@@ -57,8 +57,10 @@ class Harvesting:
         self._log = log
         self._reads = schedule.RateBudget(hook.settings.polls_per_second)
         self._heard_at = hook.clock()
+        if wakeup.chunks is None or chunks.returned:
+            return
         for number, opened in chunks.open.items():
-            if wakeup.chunks is not None and number not in wakeup.chunks and not opened.chunk.waiting:
+            if number not in wakeup.chunks and not opened.chunk.waiting:
                 opened.look_at = (
                     math.inf
                 )  # an operation runs on, and to read the others each time takes a worker's time

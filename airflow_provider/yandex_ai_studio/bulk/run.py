@@ -143,11 +143,14 @@ class Run:
         """Say what to wait for, once there is nothing to submit and nothing to read for now."""
         waits: dict[int, list[tuple[str, float]]] = {}
         watched = 0
+        together = self._chunks.returned  # one stretch must read all: it wakes when all have ended, or to submit
         for number, opened in self._chunks.open.items():
             unread = opened.unread
-            if unread and (self._submitting.pause is None or not opened.chunk.waiting) and watched < WATCHED:
-                waits[number] = [opened.chunk.ids[row] for row in unread[: WATCHED - watched]]
-                watched += len(waits[number])
+            worth = self._submitting.pause is None or not (opened.chunk.waiting or together)
+            if unread and worth and watched < WATCHED:
+                known = [opened.chunk.ids[row] for row in unread[: WATCHED - watched]]
+                waits.setdefault(0 if together else number, []).extend(known)
+                watched += len(known)
         if self._submitting.pause:
             return Pause(self._began, waits, *self._submitting.pause, self._chunks.seen())
         running = self._chunks.running
