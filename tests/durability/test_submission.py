@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,9 +14,9 @@ from airflow_provider.yandex_ai_studio.durability.journal import KEY, Journal
 from airflow_provider.yandex_ai_studio.durability.policy import Policy
 from airflow_provider.yandex_ai_studio.durability.submission import Submission
 from airflow_provider.yandex_ai_studio.emulator import Emulator
-from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RequestError, SubmissionUnknown
+from airflow_provider.yandex_ai_studio.exceptions import BadRequest, ConfigurationError, RequestError, SubmissionUnknown
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from support import SteppedTime, Store
+from support import FOLDER, SteppedTime, Store, submissions
 
 
 class Told:
@@ -97,3 +100,47 @@ def test_an_attempt_forgets_the_intent_that_came_to_nothing(
     with pytest.raises(BadRequest):
         submission(hook, store, Told(store)).run()
     assert not store.values
+
+
+class FailingStore(Store):
+    """A store that takes an intent, and fails from then on."""
+
+    def set(self, key: str, value: Any, *, retention: timedelta) -> None:
+        super().set(key, value, retention=retention)
+        self.broken = {"get", "set", "delete"}
+
+
+def test_an_id_that_can_t_be_written_down_is_waited_for_all_the_same(
+    hook: YandexAIStudioHook, emulator: Emulator
+) -> None:
+    """A store that fails between the intent and the id must not lose what is paid for."""
+    store = FailingStore()
+    log = Told(store)
+    submitted = submission(hook, store, log).run()
+    assert hook.get_operation(submitted.operation_id).id == submitted.operation_id
+    assert submissions(emulator) == 1
+    assert any(f"Operation {submitted.operation_id} could not be written down" in line for line, _ in log.lines)
+
+
+def test_a_refusal_is_told_though_the_intent_can_t_be_struck_out(hook: YandexAIStudioHook, emulator: Emulator) -> None:
+    emulator.fault("completionAsync", "status", status=400)
+    store = FailingStore()
+    log = Told(store)
+    with pytest.raises(BadRequest):
+        submission(hook, store, log).run()
+    assert "could not be struck out" in log.lines[-1][0]
+
+
+def test_a_key_that_can_t_sign_leaves_no_intent(
+    emulator: Emulator, connect: Callable[..., None], store: Store, clock: SteppedTime
+) -> None:
+    """It is found out when the token is needed, after the intent was written down and before anything is sent."""
+    key = {**emulator.create_service_account_key(), "private_key": "-----BEGIN PRIVATE KEY-----\nno key\n"}
+    connect(host=emulator.url, extra={"folder_id": FOLDER, "service_account_json": json.dumps(key)})
+    hook = YandexAIStudioHook(clock=lambda: clock.now, sleep=clock.sleep)
+    log = Told(store)
+    with hook.get_conn() as _, pytest.raises(ConfigurationError):
+        submission(hook, store, log).run()
+    assert any("Submitting" in line for line, _ in log.lines)
+    assert not store.values
+    assert submissions(emulator) == 0

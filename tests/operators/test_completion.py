@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
+from airflow.sdk.exceptions import TaskDeferred
 
-from airflow_provider.yandex_ai_studio.durability import kill
 from airflow_provider.yandex_ai_studio.durability.journal import KEY
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -444,53 +443,3 @@ def test_no_text_of_the_model_and_no_secret_reaches_the_logs(
     assert text not in said
     assert PROMPT not in said
     assert API_KEY not in said
-
-
-def test_a_last_attempt_that_runs_out_of_time_cancels_and_another_one_does_not(
-    hook: YandexAIStudioHook, context: Context, ti: TaskInstance, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
-        lambda **which: {"run": {"generate": "running"}},
-    )
-    operator = task(hook, wait_for_completion=False)
-    operator.execute(context)
-    for max_tries, cancelled in ((1, 0), (0, 1)):
-        ti.max_tries = max_tries
-        try:
-            raise AirflowTaskTimeout
-        except AirflowTaskTimeout:
-            operator.on_kill()
-        assert emulator.stats()["operations"]["cancelled"] == cancelled
-
-
-def test_a_killed_task_cancels_only_what_nobody_will_come_for(
-    hook: YandexAIStudioHook, context: Context, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    states: dict[str, Any] = {"run": {"generate": "running"}}
-    monkeypatch.setattr(
-        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states", lambda **which: states
-    )
-    operator = task(hook, wait_for_completion=False)
-    operator.on_kill()
-    operator.execute(context)
-    operator.on_kill()
-    assert emulator.stats()["operations"]["cancelled"] == 0
-    states["run"]["generate"] = "failed"
-    operator.on_kill()
-    assert emulator.stats()["operations"]["cancelled"] == 1
-
-
-def test_a_task_that_is_cleared_to_start_over_cancels_what_it_leaves_behind(
-    hook: YandexAIStudioHook, context: Context, store: Store, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states",
-        lambda **which: {"run": {"generate": "restarting"}},
-    )
-    monkeypatch.setattr(kill, "clear_may_discard", lambda: True)
-    operator = task(hook, wait_for_completion=False)
-    operator.execute(context)
-    store.values.clear()
-    operator.on_kill()
-    assert emulator.stats()["operations"]["cancelled"] == 1
