@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +28,7 @@ FULL = Chunk(
     redo=(1, 2, 4),
     tally=TALLY,
     done=True,
+    run="r1",
 )
 WRITTEN = {
     "number": 3,
@@ -40,6 +42,7 @@ WRITTEN = {
     "redo": [1, 2, 4],
     "tally": [[6, 5, 4, 3, 2, 1], [1, 2, 3, 4], 7, 8, 9],
     "done": True,
+    "run": "r1",
 }
 EMPTY = {"number": 0, "size": 2, "digest": "d", "tally": [[0] * 6, [0] * 4, 0, 0, 0]}
 
@@ -146,12 +149,22 @@ def test_the_ledger_gives_back_what_was_written_under_a_key_for_each(
     monkeypatch.setattr(
         store, "set", lambda key, value, *, retention: (kept.add(retention), write(key, value, retention=retention))
     )
-    ledger, head = Ledger(store), Head.begin(PLAN, 10, 1.0, None, "jsonl")
-    assert (ledger.head(), ledger.chunk(3), ledger.writes) == (None, None, 0)
+    ledger, head = Ledger(store), Head.begin(PLAN, 10, 1.0, None, "jsonl", "r1")
+    chunk = head.chunk(2, ids={0: ("op0", 1.0)})
+    assert (ledger.head(), ledger.chunk(head, 2), ledger.writes) == (None, None, 0)
     ledger.write(head)
-    ledger.write(FULL)
-    assert (ledger.head(), ledger.chunk(3), ledger.chunk(0), ledger.writes) == (head, FULL, None, 2)
-    assert store.values.keys() == {KEY, f"{KEY}_3"}
+    ledger.write(chunk)
+    assert (ledger.head(), ledger.chunk(head, 2), ledger.chunk(head, 0), ledger.writes) == (head, chunk, None, 2)
+    assert store.values.keys() == {KEY, f"{KEY}_2"}
     assert kept == {timedelta(days=7)}
-    ledger.forget_chunk(3)
-    assert (ledger.head(), ledger.chunk(3)) == (head, None)
+    ledger.forget_chunk(2)
+    assert (ledger.head(), ledger.chunk(head, 2)) == (head, None)
+
+
+@pytest.mark.parametrize("other", [{"run": "r2"}, {"digests": ["a", "b", "x"]}])
+def test_a_chunk_of_another_run_or_of_other_rows_is_none_of_this(store: Store, other: dict[str, Any]) -> None:
+    head = Head.begin(PLAN, 10, 1.0, None, "jsonl", "r1")
+    ledger = Ledger(store)
+    ledger.write(head.chunk(2, ids={0: ("op0", 1.0)}))
+    assert ledger.chunk(head, 2)
+    assert ledger.chunk(replace(head, **other), 2) is None

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.checks import wrong
-from airflow_provider.yandex_ai_studio.bulk import estimate, finish
+from airflow_provider.yandex_ai_studio.bulk import earlier, estimate, finish
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
 from airflow_provider.yandex_ai_studio.bulk.folder import Folder
-from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger
+from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Head, Ledger
 from airflow_provider.yandex_ai_studio.bulk.money import Excess
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, look_through
 from airflow_provider.yandex_ai_studio.bulk.run import Run
@@ -102,13 +103,11 @@ class Attempt:
             folder.claim(self._plan.fingerprint, self._plan.rows)
         if head is None:
             head = self._new()
-        elif folder is not None:
-            self._find_again(head, folder)
+        else:
+            earlier.take_up(head, self._plan, self.ledger, folder, self.log)
         if folder is not None:
             folder.drop_manifest()
         chunks = self._chunks(head, folder)
-        for opened in chunks.open.values():
-            opened.chunk.start_over()
         return self._work(chunks, folder, (self.hook.clock(), chunks.done_rows), Wakeup())
 
     def go_on(self, began: Sequence[float] | None, seen: Mapping[str, Any] | None, wakeup: Wakeup) -> Any:
@@ -208,6 +207,8 @@ class Attempt:
             folder = self._folder(head)
             if folder is not None:
                 folder.check(plan.fingerprint)
+                if head is not None:
+                    earlier.refuse_elsewhere(head, self.ledger, folder)
         except ConfigurationError as error:
             if self.about_rows is None:
                 raise
@@ -222,7 +223,7 @@ class Attempt:
         if head.output_path != self.output_path:
             raise wrong(
                 f"`output_path` is {self.output_path!r}, and this run was begun with {head.output_path!r}, where its "
-                "parts are. Give that one again, or delete the state of the task to pay for the rows anew"
+                f"parts are. Give that one again, or delete {KEY!r} from the state of the task to pay for the rows anew"
             )
         self.log.info("Found an earlier attempt: %s of %s chunks are done", len(head.done), head.chunks)
         head.stalled_since = None  # each attempt has its own patience
@@ -231,7 +232,8 @@ class Attempt:
     def _new(self) -> Head:
         """Begin a ledger, in place of one that is about other requests."""
         plan = self._plan
-        head = Head.begin(plan, self._size, self.hook.clock(), self.output_path, self.output_format)
+        run = token_hex(4)
+        head = Head.begin(plan, self._size, self.hook.clock(), self.output_path, self.output_format, run)
         if (other := self.ledger.head()) is not None:
             self.log.warning(
                 "An earlier attempt of this task was about other requests (the inputs or the parameters have changed). "
@@ -240,28 +242,9 @@ class Attempt:
             for number in range(other.chunks):
                 self.ledger.forget_chunk(number)
         for number, twins in plan.twins.items():
-            self.ledger.write(Chunk(number, head.size_of(number), head.digests[number], twins=twins))
+            self.ledger.write(head.chunk(number, twins=twins))
         self.ledger.write(head)
         return head
-
-    def _find_again(self, head: Head, folder: Folder) -> None:
-        """Open the chunks again whose rows failed or are missing, or whose part is gone."""
-        names = folder.names()
-        for number, tally in list(head.done.items()):
-            gone = any(tally.counts) and folder.part_name(number) not in names
-            if not gone and not tally.flawed:
-                continue
-            chunk = self.ledger.chunk(number)
-            if gone or chunk is None:
-                self.log.warning("The part of chunk %s is gone from %s: it is generated anew", number, head.output_path)
-                chunk = Chunk(number, head.size_of(number), head.digests[number], twins=chunk.twins if chunk else {})
-            else:
-                first = number * head.chunk_size
-                failed = [row["index"] - first for row in folder.read_part(number) if row["status"] != "success"]
-                chunk.reopen(row for row in failed if row not in chunk.twins)
-            self.ledger.write(chunk)
-            del head.done[number]
-        self.ledger.write(head)
 
     def _folder(self, head: Head | None) -> Folder | None:
         """Return the folder of the output, as the run was begun with it."""

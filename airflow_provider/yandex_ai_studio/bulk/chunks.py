@@ -116,7 +116,7 @@ class Chunks:
         self._counted = self._written
 
     def _find(self, number: int) -> None:
-        chunk = self._ledger.chunk(number) or self._new(number)
+        chunk = self._ledger.chunk(self.head, number) or self.head.chunk(number)
         if chunk.done:
             self.head.done[number] = chunk.tally
             return
@@ -130,9 +130,6 @@ class Chunks:
             self._ledger.write(chunk)
         self.open[number] = OpenChunk(chunk)
 
-    def _new(self, number: int) -> Chunk:
-        return Chunk(number, self.head.size_of(number), self.head.digests[number])
-
     def in_turn(self) -> Iterator[OpenChunk]:
         """Give the open chunks in turn, and begin the next ones as far as that is wanted."""
         yield from list(self.open.values())
@@ -144,7 +141,7 @@ class Chunks:
         number = self.head.opened
         self.head.opened += 1
         self._ledger.write(self.head)
-        self.open[number] = OpenChunk(self._ledger.chunk(number) or self._new(number))
+        self.open[number] = OpenChunk(self._ledger.chunk(self.head, number) or self.head.chunk(number))
         return self.open[number]
 
     @property
@@ -250,7 +247,7 @@ class Chunks:
         found: dict[int, list[tuple[int, str]]] = {}
         for number in range(self.head.chunks):
             opened = self.open.get(number)
-            chunk = opened.chunk if opened else self._ledger.chunk(number)
+            chunk = opened.chunk if opened else self._ledger.chunk(self.head, number)
             first = number * self.head.chunk_size
             for row, (same, custom_id) in (chunk.twins if chunk else {}).items():
                 if same < first:

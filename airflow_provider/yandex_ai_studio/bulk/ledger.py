@@ -81,6 +81,7 @@ class Chunk:
     :param verdicts: Rows that won't be asked again in this attempt: status, and error.
     :param redo: The rows that are asked again after the chunk was done once; the others are in its part.
     :param done: Its part of the output is complete.
+    :param run: The run that it belongs to.
     """
 
     number: int
@@ -94,6 +95,7 @@ class Chunk:
     redo: tuple[int, ...] | None = None
     tally: Tally = Tally()
     done: bool = False
+    run: str = ""
 
     @property
     def asked(self) -> list[int]:
@@ -167,9 +169,11 @@ class Chunk:
         self.ids = {row: self.ids[row] for row in keep if row in self.ids}
         self.done, self.intent, self.redo = True, (), None
 
-    def reopen(self, rows: Iterable[int]) -> None:
-        """Ask rows of a chunk that was done again."""
-        self.done, self.redo = False, tuple(rows)
+    def reopen(self, rows: Iterable[int] | None) -> None:
+        """Ask rows of a chunk that was done again: these, or all. What they took stays counted."""
+        self.done, self.redo = False, None if rows is None else tuple(rows)
+        if rows is None:
+            self.tally = _without_counts(self.tally)
         self.start_over()
 
     def start_over(self) -> None:
@@ -190,6 +194,7 @@ class Chunk:
             "redo": None if self.redo is None else list(self.redo),
             "tally": self.tally.value(),
             "done": self.done,
+            "run": self.run,
         }
         return {name: value for name, value in known.items() if value or value == 0 or name == "redo"}
 
@@ -209,6 +214,7 @@ class Chunk:
             redo=None if redo is None else tuple(redo),
             tally=Tally.of(value["tally"]),
             done=bool(value.get("done")),
+            run=value.get("run", ""),
         )
 
     def _settle(self, row: int) -> None:
@@ -224,6 +230,7 @@ class Head:
     What the chunks have in common.
 
     :param fingerprint: Of the set of requests.
+    :param run: Tells this run from another one at the same requests: a chunk of another one is none of this.
     :param output_path: Where the parts are, if anywhere.
     :param output_format: Of the parts.
     :param longest_prompt: Characters of it.
@@ -247,9 +254,12 @@ class Head:
     done: dict[int, Tally] = field(default_factory=dict)
     hour: dict[str, int] = field(default_factory=dict)
     stalled_since: float | None = None
+    run: str = ""
 
     @classmethod
-    def begin(cls, plan: Plan, chunk_size: int, began_at: float, output_path: str | None, output_format: str) -> Head:
+    def begin(
+        cls, plan: Plan, chunk_size: int, began_at: float, output_path: str | None, output_format: str, run: str = ""
+    ) -> Head:
         """Begin the ledger of a run."""
         return cls(
             plan.fingerprint,
@@ -261,6 +271,7 @@ class Head:
             plan.longest,
             list(plan.places),
             list(plan.digests),
+            run=run,
         )
 
     @property
@@ -276,6 +287,10 @@ class Head:
     def size_of(self, number: int) -> int:
         """Return how many rows a chunk has."""
         return min(self.chunk_size, self.rows - number * self.chunk_size)
+
+    def chunk(self, number: int, **known: Any) -> Chunk:
+        """Return a chunk of this run, with what is known of it."""
+        return Chunk(number, self.size_of(number), self.digests[number], run=self.run, **known)
 
     def value(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -304,10 +319,13 @@ class Ledger:
         value = self._store.get(KEY)
         return None if value is None else Head.of(value)
 
-    def chunk(self, number: int) -> Chunk | None:
-        """Return a chunk, or None where nothing is known of it."""
+    def chunk(self, head: Head, number: int) -> Chunk | None:
+        """Return a chunk of a run, or None where nothing is known of it. One of another run or other rows is none."""
         value = self._store.get(f"{KEY}_{number}")
-        return None if value is None else Chunk.of(value)
+        if value is None:
+            return None
+        chunk = Chunk.of(value)
+        return chunk if (chunk.run, chunk.digest) == (head.run, head.digests[number]) else None
 
     def write(self, value: Head | Chunk) -> None:
         """Write a value down."""

@@ -1,0 +1,80 @@
+"""
+What an earlier attempt has left of a run, put right before another one goes on with it.
+
+Any record may be missing, for the store forgets what was written long ago; any part, for people move and delete files.
+What is not there is taken from the plan and the parts, and a row is paid for again only where neither knows of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider.yandex_ai_studio.api.checks import wrong
+from airflow_provider.yandex_ai_studio.bulk.folder import Folder
+from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk, Head, Ledger, Tally
+from airflow_provider.yandex_ai_studio.bulk.plan import Plan
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
+
+def refuse_elsewhere(head: Head, ledger: Ledger, folder: Folder) -> None:
+    """
+    See whether the parts of an earlier attempt are still where it wrote them.
+
+    :raises ConfigurationError: The folder is not there: to go on would pay for all of them again.
+    """
+    written = any(any(tally.counts) for tally in head.done.values()) or any(
+        chunk is not None and chunk.redo is not None for chunk in (ledger.chunk(head, number) for number in head.open)
+    )
+    if written and folder.owner() is None:
+        raise wrong(
+            f"Restore the folder {str(folder.path)!r}, which `output_path` names; or delete {KEY!r} from the state of "
+            "the task, to pay for all rows anew. An earlier attempt wrote parts there, and nothing is there now. (A "
+            "path of this machine is another folder on each worker.)"
+        )
+
+
+def take_up(head: Head, plan: Plan, ledger: Ledger, folder: Folder | None, log: Logger) -> None:
+    """Open the chunks again whose rows failed or are missing, or whose part is gone; let what failed wait again."""
+    names = folder.names() if folder else set()
+    for number in range(head.chunks):
+        there = folder is not None and folder.part_name(number) in names
+        tally = head.done.get(number)
+        twins = plan.twins.get(number, {})
+        record = head.chunk(number, twins=twins, tally=tally or Tally(), done=tally is not None)
+        if number >= head.opened or (tally is not None and _whole(tally, there=there)):
+            if twins and ledger.chunk(head, number) is None:
+                ledger.write(record)
+            continue
+        chunk = ledger.chunk(head, number)
+        if chunk is None:
+            if tally is None:
+                log.warning("The state of chunk %s is gone: its rows are asked, and paid for, again", number)
+            chunk = record
+        if chunk.done and _whole(chunk.tally, there=there):
+            head.done[number] = chunk.tally  # an attempt was cut off just before it wrote that
+            continue
+        _open_again(chunk, head, folder, there=there, log=log)
+        ledger.write(chunk)
+        head.done.pop(number, None)
+    ledger.write(head)
+
+
+def _open_again(chunk: Chunk, head: Head, folder: Folder | None, *, there: bool, log: Logger) -> None:
+    if folder is None or not (chunk.done or chunk.redo is not None):
+        chunk.start_over()
+    elif not there:
+        log.warning("The part of chunk %s is gone from %s: it is generated anew", chunk.number, head.output_path)
+        chunk.reopen(None)
+    elif chunk.done:
+        first = chunk.number * head.chunk_size
+        failed = [row["index"] - first for row in folder.read_part(chunk.number) if row["status"] != "success"]
+        chunk.reopen(row for row in failed if row not in chunk.twins)
+    else:
+        chunk.start_over()
+
+
+def _whole(tally: Tally, *, there: bool) -> bool:
+    """Tell whether a chunk that was done needs nothing more."""
+    return (there or not any(tally.counts)) and not tally.flawed

@@ -1,0 +1,154 @@
+"""What another attempt takes up of the state and the output that an earlier one has left, whatever of it is gone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider.yandex_ai_studio.bulk.ledger import KEY
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, RowsFailed
+from bulk_task import API_KEY, FOLDER, BulkTask, Killed, rows_of, texts
+
+OTHERS = [f"Other rows, number {number}." for number in range(8)]
+
+
+def kill_once(run: BulkTask, when: Callable[[str, Any], bool]) -> None:
+    """Run an attempt that is killed right after a write."""
+    write = run.store.set
+
+    def deadly(key: str, value: Any, **how: Any) -> None:
+        write(key, value, **how)
+        if when(key, value):
+            raise Killed
+
+    run.store.set = deadly  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        run.attempt()
+    run.store.set = write  # type: ignore[method-assign]
+
+
+def test_what_was_submitted_for_other_rows_is_never_taken_for_these(
+    task: Callable[..., BulkTask], tmp_path: Path
+) -> None:
+    run = task(inputs=texts(8), chunk_size=4)
+    run.attempt()
+    del run.store.values[KEY]  # its chunks stay
+    run.parameters["inputs"] = OTHERS
+    assert all(other in answer for other, answer in zip(OTHERS, run.attempt(), strict=True))
+    assert run.submissions == 16
+    del run.store.values[KEY]
+    run.parameters["output_path"] = str(tmp_path / "out")
+    assert run.attempt()["counts"]["succeeded"] == 8
+    assert run.submissions == 24
+
+
+def test_what_was_submitted_under_other_instructions_is_never_taken_for_these(task: Callable[..., BulkTask]) -> None:
+    run = task(inputs=texts(8), chunk_size=4)
+    run.attempt()
+    del run.store.values[KEY]
+    run.parameters["instructions"] = "Answer in French."
+    run.attempt()
+    assert run.submissions == 16
+
+
+@pytest.mark.parametrize("output", [None, "out"])
+def test_a_longer_timeout_of_another_attempt_holds_after_its_deferral_too(
+    connect: Callable[..., None], tmp_path: Path, output: str | None
+) -> None:
+    with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=600) as emulator:
+        connect(host=emulator.url, password=API_KEY, extra={"folder_id": FOLDER})
+        run = BulkTask(emulator, inputs=texts(6), timeout=60, output_path=output and str(tmp_path / output))
+        if output:
+            kill_once(run, lambda _, value: bool(value.get("verdicts")) and not value.get("done"))
+        else:
+            with pytest.raises(RowsFailed, match="6 of 6"):
+                run.attempt()
+        run.parameters["timeout"] = 7200
+        answers = run.attempt()
+        assert (answers["counts"]["succeeded"] if output else len(answers)) == run.submissions == 6
+
+
+def test_a_chunk_that_was_done_without_the_head_knowing_has_its_failed_rows_asked_again(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.fault("completionAsync", "operation_error", match="Row 3 ", times=3)
+    run = task(inputs=texts(10), chunk_size=5, output_path=str(tmp_path / "out"))
+    kill_once(run, lambda key, value: key == f"{KEY}_0" and value["done"])
+    before = run.submissions
+    assert run.attempt()["counts"]["succeeded"] == 10
+    assert run.submissions <= max(before, 12) + 1
+
+
+def test_rows_that_are_the_same_stay_so_when_the_store_has_forgotten_them(
+    task: Callable[..., BulkTask], tmp_path: Path
+) -> None:
+    run = task(inputs=[*texts(8), *texts(3)], chunk_size=4, output_path=str(tmp_path / "out"))
+    run.attempt()
+    for number in range(3):
+        del run.store.values[f"{KEY}_{number}"]
+    manifest = run.attempt()
+    assert manifest["counts"]["succeeded"] == len(rows_of(tmp_path / "out")) == 11
+    assert run.submissions == 8
+
+
+def test_a_failed_row_is_asked_again_alone_though_the_store_has_forgotten_its_chunk(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.fault("completionAsync", "operation_error", match="Row 7 ", times=1)
+    run = task(inputs=texts(8), row_retries=0, output_path=str(tmp_path / "out"))
+    with pytest.raises(RowsFailed):
+        run.attempt()
+    del run.store.values[f"{KEY}_0"]
+    manifest = run.attempt()
+    assert (manifest["counts"]["succeeded"], manifest["submissions"], run.submissions) == (8, 9, 9)
+
+
+def test_a_part_that_is_gone_while_its_chunk_is_open_again_is_generated_anew(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.fault("completionAsync", "operation_error", match="Row 3 ", times=1)
+    run = task(inputs=texts(10), row_retries=0, output_path=str(tmp_path / "out"))
+    with pytest.raises(RowsFailed):
+        run.attempt()
+    kill_once(run, lambda key, value: key == f"{KEY}_0" and bool(value.get("intent")))
+    (tmp_path / "out" / "part-00000.jsonl").unlink()
+    assert run.attempt()["counts"]["succeeded"] == 10
+
+
+def test_what_a_part_that_is_gone_has_cost_stays_counted(task: Callable[..., BulkTask], tmp_path: Path) -> None:
+    run = task(inputs=texts(4), output_path=str(tmp_path / "out"))
+    first = run.attempt()
+    (tmp_path / "out" / "part-00000.jsonl").unlink()
+    again = run.attempt()
+    assert again["submissions"] == run.submissions == 8
+    assert again["usage"]["total_tokens"] == 2 * first["usage"]["total_tokens"]
+    assert again["counts"] == first["counts"]
+
+
+@pytest.mark.parametrize("open_again", [False, True])
+def test_an_output_that_is_not_where_it_was_is_not_paid_for_again(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path, *, open_again: bool
+) -> None:
+    emulator.fault("completionAsync", "operation_error", match="Row 3 ", times=1)
+    run = task(inputs=texts(10), row_retries=0, output_path=str(tmp_path / "out"))
+    with pytest.raises(RowsFailed):
+        run.attempt()
+    if open_again:
+        kill_once(run, lambda key, value: key == f"{KEY}_0" and bool(value.get("intent")))
+    shutil.move(tmp_path / "out", tmp_path / "elsewhere")
+    before = run.submissions
+    with pytest.raises(ConfigurationError, match=f"Restore the folder .* or delete '{KEY}'"):
+        run.attempt()
+    assert (run.submissions, (tmp_path / "out").exists()) == (before, False)
+    shutil.move(tmp_path / "elsewhere", tmp_path / "out")
+    assert run.attempt()["counts"]["succeeded"] == 10
+    assert run.submissions == 11
+    shutil.rmtree(tmp_path / "out")
+    del run.store.values[KEY]
+    assert run.attempt()["counts"]["succeeded"] == 10
+    assert run.submissions == 21
