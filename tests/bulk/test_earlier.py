@@ -152,3 +152,95 @@ def test_an_output_that_is_not_where_it_was_is_not_paid_for_again(
     del run.store.values[KEY]
     assert run.attempt()["counts"]["succeeded"] == 10
     assert run.submissions == 21
+
+
+def during_the_deferral(run: BulkTask, change: Callable[[], None]) -> None:
+    """Change something while the task is deferred for the first time."""
+    wait = run._wait
+
+    def changing(trigger: Any) -> None:
+        wait(trigger)
+        if len(run.deferrals) == 1:
+            change()
+
+    run._wait = changing  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("output", [None, "out"])
+def test_parameters_that_change_while_the_task_is_deferred_are_refused_and_nothing_is_mixed(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path, output: str | None
+) -> None:
+    emulator.fault("completionAsync", "status", status=429, after=12, times=6, body={"code": 8, "message": "PerHour"})
+    run = task(inputs=texts(30), instructions="Be short.", chunk_size=10, output_path=output and str(tmp_path / output))
+    during_the_deferral(run, lambda: run.parameters.update(instructions="Be long.", model="yandexgpt-lite"))
+    with pytest.raises(ConfigurationError, match="Restore `model`, `instructions`, and clear"):
+        run.attempt()
+    before = run.submissions
+    assert before < 30
+    run.parameters["instructions"] = "Be short."
+    del run.parameters["model"]
+    answers = run.attempt()
+    assert (answers["counts"]["succeeded"] if output else len(answers)) == run.submissions == 30
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"temperature": 0.7}, "temperature"),
+        ({"max_tokens": 99}, "max_tokens"),
+        ({"reasoning": "enabled_hidden"}, "reasoning"),
+        ({"json_object": True}, "json_object"),
+        ({"json_schema": {"type": "object"}}, "json_schema"),
+        ({"id_field": "id"}, "id_field"),
+    ],
+)
+def test_each_parameter_of_a_request_is_told_by_its_name(
+    task: Callable[..., BulkTask], change: dict[str, Any], name: str
+) -> None:
+    run = task(inputs=[{"id": 1, "text": "A duck."}], prompt="{{ row.text }}")
+    during_the_deferral(run, lambda: run.parameters.update(change))
+    with pytest.raises(ConfigurationError, match=f"Restore `{name}`, and clear"):
+        run.attempt()
+
+
+@pytest.mark.parametrize("output", [None, "out"])
+@pytest.mark.parametrize("deferred", [False, True])
+def test_a_run_goes_on_with_the_model_that_it_began_with_where_the_connection_s_default_is_another_by_now(
+    task: Callable[..., BulkTask],
+    emulator: Emulator,
+    connect: Callable[..., None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    output: str | None,
+    *,
+    deferred: bool,
+) -> None:
+    emulator.fault("completionAsync", "operation_error", match="Row 3 ", times=1)
+    run = task(inputs=texts(20), row_retries=int(deferred), output_path=output and str(tmp_path / output))
+    extra = {"folder_id": FOLDER, "model": "yandexgpt-lite"}
+
+    def another_default() -> None:
+        connect(host=emulator.url, password=API_KEY, extra=extra)
+
+    if deferred:
+        during_the_deferral(run, another_default)
+    else:
+        with pytest.raises(RowsFailed):
+            run.attempt()
+        another_default()
+    answers = run.attempt()
+    assert (answers["counts"]["succeeded"] if output else len(answers)) == 20
+    assert run.submissions == 21
+    assert "goes on with gpt://b1gunittests/yandexgpt, with which it began" in capsys.readouterr().out
+    if output:
+        assert answers["model_id"] == "gpt://b1gunittests/yandexgpt"
+        run.parameters["inputs"], run.parameters["output_path"] = texts(3), str(tmp_path / "new")
+        assert run.attempt()["model_id"] == "gpt://b1gunittests/yandexgpt-lite"
+
+
+def test_a_model_that_the_task_names_is_part_of_what_it_asks(task: Callable[..., BulkTask]) -> None:
+    run = task(inputs=texts(3), model="yandexgpt")
+    run.attempt()
+    run.parameters["model"] = "yandexgpt-lite"
+    run.attempt()
+    assert run.submissions == 6

@@ -149,7 +149,7 @@ def test_the_ledger_gives_back_what_was_written_under_a_key_for_each(
     monkeypatch.setattr(
         store, "set", lambda key, value, *, retention: (kept.add(retention), write(key, value, retention=retention))
     )
-    ledger, head = Ledger(store), Head.begin(PLAN, 10, 1.0, None, "jsonl", "r1")
+    ledger, head = Ledger(store), Head.begin(PLAN, 10, 1.0, None, "jsonl", run="r1")
     chunk = head.chunk(2, ids={0: ("op0", 1.0)})
     assert (ledger.head(), ledger.chunk(head, 2), ledger.writes) == (None, None, 0)
     ledger.write(head)
@@ -163,7 +163,7 @@ def test_the_ledger_gives_back_what_was_written_under_a_key_for_each(
 
 @pytest.mark.parametrize("other", [{"run": "r2"}, {"digests": ["a", "b", "x"]}])
 def test_a_chunk_of_another_run_or_of_other_rows_is_none_of_this(store: Store, other: dict[str, Any]) -> None:
-    head = Head.begin(PLAN, 10, 1.0, None, "jsonl", "r1")
+    head = Head.begin(PLAN, 10, 1.0, None, "jsonl", run="r1")
     ledger = Ledger(store)
     ledger.write(head.chunk(2, ids={0: ("op0", 1.0)}))
     assert ledger.chunk(head, 2)

@@ -12,7 +12,6 @@ from functools import cached_property
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.bulk import earlier, estimate, finish
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
@@ -44,13 +43,14 @@ PAID_AGAIN = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Attempt:
     """
     What a bulk task has to do.
 
     :param conn_id: What the manifest says of the connection.
     :param base: What all requests have in common.
+    :param with_model: Returns base and limits for another model; None where the task names its own.
     :param reader: The rows.
     :param output_path: Where parts go; None where the answers are returned.
     :param output_format: Of the parts.
@@ -77,6 +77,7 @@ class Attempt:
     check: Callable[[], None]
     keep_rows: Callable[[], None] | None = None
     about_rows: str | None = None
+    with_model: Callable[[str], tuple[CompletionRequest, Limits]] | None = None
 
     def estimate(self) -> dict[str, Any]:
         """Return what the run would take; see :func:`~...estimate.estimate`."""
@@ -95,6 +96,8 @@ class Attempt:
         :raises RequestError: The service refuses this account, or every row alike.
         """
         head, folder = self._checked()
+        if head is not None:
+            self._keep_model(head)
         if self.keep_rows:
             self.keep_rows()  # only now: rows that are refused must not take the place of those that were paid for
         if folder is not None:
@@ -116,10 +119,13 @@ class Attempt:
 
         :param began: That of the pause; None counts pace and time from now.
         :param seen: That of the pause; None if it is not known.
+        :raises ConfigurationError: The parameters were changed meanwhile.
         """
         head = self.ledger.head()
         if head is None:
             return self.begin()  # somebody has deleted the state of the task meanwhile
+        earlier.refuse_changed(head, self._parameters)
+        self._keep_model(head)
         folder = self._folder(head)
         chunks = self._chunks(head, folder)
         chunks.recall(seen or {})
@@ -187,11 +193,24 @@ class Attempt:
         return self.chunk_size if head is None else head.chunk_size
 
     @cached_property
+    def _parameters(self) -> dict[str, str]:
+        return earlier.parameters_of(self.base, self.reader.id_field, own_model=self.with_model is None)
+
+    def _keep_model(self, head: Head) -> None:
+        """Go on with the model that the run began with, where another one is the connection's default by now."""
+        if self.with_model is not None and head.model not in ("", self.base.model_uri):
+            self.log.info(
+                "The run goes on with %s, with which it began. The connection's default is %s now.",
+                head.model,
+                self.base.model_uri,
+            )
+            self.base, self.limits = self.with_model(head.model)
+
+    @cached_property
     def _plan(self) -> Plan:
-        parameters = fingerprint_of(completion.submit_completion(self.hook.settings.endpoints, self.base).body)
         plan = look_through(
             self.reader,
-            parameters=f"{parameters} {self.reader.id_field}",
+            parameters=fingerprint_of(self._parameters),
             chunk_size=self._size,
             deduplicate=self.deduplicate,
         )
@@ -232,8 +251,16 @@ class Attempt:
     def _new(self) -> Head:
         """Begin a ledger, in place of one that is about other requests."""
         plan = self._plan
-        run = token_hex(4)
-        head = Head.begin(plan, self._size, self.hook.clock(), self.output_path, self.output_format, run)
+        head = Head.begin(
+            plan,
+            self._size,
+            self.hook.clock(),
+            self.output_path,
+            self.output_format,
+            run=token_hex(4),
+            model=self.base.model_uri,
+            parameters=self._parameters,
+        )
         if (other := self.ledger.head()) is not None:
             self.log.warning(
                 "An earlier attempt of this task was about other requests (the inputs or the parameters have changed). "

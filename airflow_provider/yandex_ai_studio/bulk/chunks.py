@@ -164,10 +164,10 @@ class Chunks:
             found = self._read_again(chunk)
             if found is None or digest_of(found) != chunk.digest:
                 raise ConfigurationError(
-                    "Restore the `inputs` and clear the task; or give the new ones an `output_path` of their own.\n"
-                    "They were changed while the run went on: the rows from "
-                    f"{chunk.number * self.head.chunk_size} on are others than when this attempt began. What was "
-                    "submitted is written down."
+                    "Restore the `inputs` and the `prompt`, and clear the task; or give the new ones an `output_path` "
+                    "of their own.\nThey were changed while the run went on (or the `prompt` says another thing each "
+                    f"time): the rows from {chunk.number * self.head.chunk_size} on are others than when this attempt "
+                    "began. What was submitted is written down."
                 )
             self._requests[chunk.number] = found
             while len(self._requests) > READ_AT_A_TIME:

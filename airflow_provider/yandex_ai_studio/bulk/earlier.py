@@ -7,15 +7,55 @@ What is not there is taken from the plan and the parts, and a row is paid for ag
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.bulk.folder import Folder
 from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk, Head, Ledger, Tally
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan
+from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
+
+    from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+
+
+def parameters_of(base: CompletionRequest, id_field: str | None, *, own_model: bool) -> dict[str, str]:
+    """
+    Return what tells the parameters of a run from others, by name, without revealing a text.
+
+    :param own_model: The task names the model. If not, it is a default of the connection, and a run goes on with the
+        one that it began with.
+    """
+    asked = {
+        "model": base.model_uri if own_model else None,
+        "instructions": [message.text for message in base.messages[:-1]],
+        "temperature": base.temperature,
+        "max_tokens": base.max_tokens,
+        "reasoning": base.reasoning,
+        "json_object": base.output.json_object,
+        "json_schema": base.output.schema,
+        "id_field": id_field,
+    }
+    return {name: fingerprint_of({name: value}) for name, value in asked.items()}
+
+
+def refuse_changed(head: Head, parameters: Mapping[str, str]) -> None:
+    """
+    See whether a run goes on with the parameters that it began with.
+
+    :raises ConfigurationError: Rows would be asked in two ways, or answers be judged by what they were not asked for.
+    """
+    changed = [f"`{name}`" for name, asked in parameters.items() if head.parameters.get(name, asked) != asked]
+    if changed:
+        raise ConfigurationError(
+            f"Restore {', '.join(changed)}, and clear the task; or keep the change, and clear it to have all rows "
+            "asked and paid for anew (an `output_path` must be another one then).\nThe parameters were changed while "
+            "the run went on. What was submitted is written down, and no more is."
+        )
 
 
 def refuse_elsewhere(head: Head, ledger: Ledger, folder: Folder) -> None:

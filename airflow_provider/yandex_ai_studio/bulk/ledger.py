@@ -231,6 +231,8 @@ class Head:
 
     :param fingerprint: Of the set of requests.
     :param run: Tells this run from another one at the same requests: a chunk of another one is none of this.
+    :param model: The model that is asked, as its full URI.
+    :param parameters: What tells the parameters of the requests from others, by name.
     :param output_path: Where the parts are, if anywhere.
     :param output_format: Of the parts.
     :param longest_prompt: Characters of it.
@@ -255,10 +257,18 @@ class Head:
     hour: dict[str, int] = field(default_factory=dict)
     stalled_since: float | None = None
     run: str = ""
+    model: str = ""
+    parameters: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def begin(
-        cls, plan: Plan, chunk_size: int, began_at: float, output_path: str | None, output_format: str, run: str = ""
+        cls,
+        plan: Plan,
+        chunk_size: int,
+        began_at: float,
+        output_path: str | None,
+        output_format: str,
+        **about: Any,
     ) -> Head:
         """Begin the ledger of a run."""
         return cls(
@@ -271,7 +281,7 @@ class Head:
             plan.longest,
             list(plan.places),
             list(plan.digests),
-            run=run,
+            **about,
         )
 
     @property

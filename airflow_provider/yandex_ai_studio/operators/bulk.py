@@ -322,21 +322,26 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
         from airflow_provider.yandex_ai_studio.durability.resume import limit_of
 
-        base = self.hook.completion_request(prompt="a row", **self._parts())
-        bounds = Bounds(
-            count(self.max_total_tokens, "max_total_tokens"),
-            None if self.max_cost is None else positive(self.max_cost, "max_cost"),
-            price_of(self.hook.settings.prices, base.model_uri),
-            base.max_tokens,
-            missing_price(self.conn_id, base.model_uri),
-        )
+        def with_model(model: str | None) -> tuple[CompletionRequest, Limits]:
+            base = self.hook.completion_request(prompt="a row", **{**self._parts(), "model": model})
+            bounds = Bounds(
+                count(self.max_total_tokens, "max_total_tokens"),
+                None if self.max_cost is None else positive(self.max_cost, "max_cost"),
+                price_of(self.hook.settings.prices, base.model_uri),
+                base.max_tokens,
+                missing_price(self.conn_id, base.model_uri),
+            )
+            return base, Limits(self.row_retries, seconds_of(self.timeout), self.max_failed_rows, bounds)
+
+        base, limits = with_model(self.model)
         environment = self.get_template_env(self.get_dag() if self.has_dag() else None)  # type: ignore[no-untyped-call]
         render = None if self.prompt is None else template(self.prompt, environment, context)
         return Attempt(
             hook=self.hook,
             conn_id=self.conn_id,
             base=base,
-            limits=Limits(self.row_retries, seconds_of(self.timeout), self.max_failed_rows, bounds),
+            limits=limits,
+            with_model=None if self.model else with_model,
             ledger=self._ledger(context),
             reader=Reader(source_of(self.inputs), render, self.id_field),
             output_path=str(self.output_path) if self.output_path else None,
