@@ -24,6 +24,7 @@ FULL = Chunk(
     ids={1: ("op1", 5.5), 4: ("op4", 6.5)},
     intent=(5, 6),
     failures={7: 2},
+    losses={0: 1},
     verdicts={8: ("error", {"type": "refused"}), 9: ("missing", None)},
     redo=(1, 2, 4),
     tally=TALLY,
@@ -38,6 +39,7 @@ WRITTEN = {
     "ids": {"1": ["op1", 5.5], "4": ["op4", 6.5]},
     "intent": [5, 6],
     "failures": {"7": 2},
+    "losses": {"0": 1},
     "verdicts": {"8": ["error", {"type": "refused"}], "9": ["missing", None]},
     "redo": [1, 2, 4],
     "tally": [[6, 5, 4, 3, 2, 1], [1, 2, 3, 4], 7, 8, 9],
@@ -88,8 +90,16 @@ def test_rows_run_in_the_order_of_their_submission() -> None:
 def test_an_attempt_that_was_cut_off_leaves_each_row_of_its_intent_counted_and_waiting() -> None:
     chunk = Chunk(0, 3, "d", intent=(0, 2))
     assert chunk.lose_intent() == 2
-    assert (chunk.waiting, chunk.tally) == ([0, 1, 2], Tally(lost=2))
+    assert (chunk.waiting, chunk.tally) == ([1, 0, 2], Tally(lost=2))
     assert chunk.lose_intent() == 0
+
+
+def test_a_row_whose_answer_got_lost_waits_behind_the_others_until_another_attempt() -> None:
+    chunk = Chunk(0, 3, "d", intent=(0, 1))
+    assert [chunk.lose(row) for row in (0, 1, 0)] == [1, 1, 2]
+    assert (chunk.waiting, chunk.losses, chunk.tally.lost) == ([2, 1, 0], {0: 2, 1: 1}, 3)
+    chunk.start_over()
+    assert (chunk.waiting, chunk.losses, chunk.tally.lost) == ([0, 1, 2], {}, 3)
 
 
 def test_a_generation_that_failed_is_paid_for_counted_and_waits_again() -> None:
@@ -139,6 +149,12 @@ def test_a_run_begins_with_what_its_plan_says() -> None:
     head.opened, head.done = 3, {0: TALLY, 2: Tally()}
     assert Head.of(json.loads(json.dumps(head.value()))) == head
     assert head.open == [1]
+
+
+def test_a_head_of_another_release_is_read_as_far_as_it_is_known() -> None:
+    head = Head.begin(PLAN, 10, 1.0, None, "jsonl")
+    head.longest_answer, head.reception = 9000, {"lost": 1}
+    assert Head.of({**json.loads(json.dumps(head.value())), "unknown": 1}) == head
 
 
 def test_the_ledger_gives_back_what_was_written_under_a_key_for_each(

@@ -245,7 +245,7 @@ class Attempt:
                 f"parts are. Give that one again, or delete {KEY!r} from the state of the task to pay for the rows anew"
             )
         self.log.info("Found an earlier attempt: %s of %s chunks are done", len(head.done), head.chunks)
-        head.stalled_since = None  # each attempt has its own patience
+        head.reception = {}  # each attempt has its own patience
         return head
 
     def _new(self) -> Head:

@@ -108,7 +108,6 @@ class Chunks:
         self._price = price
         self._log = log
         self._requests: dict[int, list[Request]] = {}
-        self.longest_answer = 0
         self._told = 0
         self.open: dict[int, OpenChunk] = {}
         for number in head.open:

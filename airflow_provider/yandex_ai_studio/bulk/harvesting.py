@@ -10,8 +10,15 @@ from airflow_provider.yandex_ai_studio.api.models import Operation, Usage
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks, OpenChunk
 from airflow_provider.yandex_ai_studio.bulk.pool import Pool
 from airflow_provider.yandex_ai_studio.bulk.result import Result, gone, late, result_of
+from airflow_provider.yandex_ai_studio.bulk.steady_clock import SteadyClock
 from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
-from airflow_provider.yandex_ai_studio.exceptions import NotFound, RateLimited, RequestError, ServiceUnavailable
+from airflow_provider.yandex_ai_studio.exceptions import (
+    ConfigurationError,
+    NotFound,
+    RateLimited,
+    RequestError,
+    ServiceUnavailable,
+)
 from airflow_provider.yandex_ai_studio.waiting import schedule
 from airflow_provider.yandex_ai_studio.waiting.decision import is_past_retention
 
@@ -55,6 +62,7 @@ class Harvesting:
         self._must_stop = must_stop
         self._wakeup = wakeup
         self._log = log
+        self._time = SteadyClock(hook.clock)
         self._reads = schedule.RateBudget(hook.settings.polls_per_second)
         self._heard_at = hook.clock()
         if wakeup.chunks is None or chunks.returned:
@@ -74,7 +82,7 @@ class Harvesting:
         due = [opened for opened in self._chunks.open.values() if opened.look_at <= now and opened.unread]
         if not due:
             return None
-        delay, size = self._reads.next_round(now)
+        delay, size = self._reads.next_round(self._time())
         if not size:
             return delay
         picked: list[tuple[OpenChunk, int]] = []
@@ -87,7 +95,7 @@ class Harvesting:
         return 0
 
     def _read(self, picked: Sequence[tuple[OpenChunk, int]]) -> None:
-        self._reads.sent(self._hook.clock(), len(picked))
+        self._reads.sent(self._time(), len(picked))
         seen = self._pool.ask(self._look, [opened.chunk.ids[row][0] for opened, row in picked])
         now = self._hook.clock()
         changed: dict[int, OpenChunk] = {}
@@ -96,7 +104,7 @@ class Harvesting:
                 opened.narrow = False
                 self._heard_at = now
         for (opened, row), found in zip(picked, seen, strict=True):
-            self._reads.answered(now)
+            self._reads.answered(self._time())
             operation_id, submitted_at = opened.chunk.ids[row]
             age = now - submitted_at
             match found:
@@ -109,11 +117,15 @@ class Harvesting:
                         changed[opened.chunk.number] = opened
                     continue
                 case RateLimited():
-                    self._reads.slow_down(now)
+                    self._reads.slow_down(self._time())
                     if now - self._heard_at <= PATIENCE:
                         continue  # to wait for its turn is cheaper than to read again what was read here
-                case RequestError() if self._wakeup.refused and not isinstance(found, NotFound | ServiceUnavailable):
+                case RequestError() | ConfigurationError() if self._wakeup.refused and not isinstance(
+                    found, NotFound | ServiceUnavailable
+                ):
                     raise found
+                case Exception() if not isinstance(found, RequestError | ConfigurationError):
+                    raise found  # nobody has foreseen it
                 case _:
                     if age >= self._limits.timeout:
                         result = late(operation_id)
@@ -128,7 +140,8 @@ class Harvesting:
 
     def _take(self, opened: OpenChunk, row: int, result: Result) -> bool:
         """Keep a result, or let its row be asked again. Tell whether the ledger has changed."""
-        self._chunks.longest_answer = max(self._chunks.longest_answer, result.used.completion_tokens)
+        head = self._chunks.head
+        head.longest_answer = max(head.longest_answer, result.used.completion_tokens)
         failures = opened.chunk.failures.get(row, 0)
         if not result.worth_repeating or failures >= self._limits.row_retries or self._must_stop():
             opened.answers[row] = result

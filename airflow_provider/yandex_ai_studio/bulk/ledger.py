@@ -8,7 +8,7 @@ and a chunk is done only when its part of the output is. The values do no I/O; :
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
@@ -78,6 +78,7 @@ class Chunk:
     :param ids: The operation of a row, and when it was submitted, in seconds since the epoch.
     :param intent: Rows that are being submitted.
     :param failures: How often the generation of a row has failed.
+    :param losses: How often the answer to the submission of a row got lost, so that nobody knows its operation.
     :param verdicts: Rows that won't be asked again in this attempt: status, and error.
     :param redo: The rows that are asked again after the chunk was done once; the others are in its part.
     :param done: Its part of the output is complete.
@@ -91,6 +92,7 @@ class Chunk:
     ids: dict[int, tuple[str, float]] = field(default_factory=dict)
     intent: tuple[int, ...] = ()
     failures: dict[int, int] = field(default_factory=dict)
+    losses: dict[int, int] = field(default_factory=dict)
     verdicts: dict[int, tuple[str, dict[str, Any] | None]] = field(default_factory=dict)
     redo: tuple[int, ...] | None = None
     tally: Tally = Tally()
@@ -105,9 +107,10 @@ class Chunk:
 
     @property
     def waiting(self) -> list[int]:
-        """The rows that are to be submitted."""
+        """The rows that are to be submitted, those at the end that only lost answers so far."""
         taken = set(self.intent)
-        return [row for row in self.asked if row not in self.ids and row not in self.verdicts and row not in taken]
+        rows = [row for row in self.asked if row not in self.ids and row not in self.verdicts and row not in taken]
+        return sorted(rows, key=lambda row: self.losses.get(row, 0))
 
     @property
     def running(self) -> list[int]:
@@ -129,10 +132,12 @@ class Chunk:
         """Note that the service surely did not take a row: it waits again."""
         self._settle(row)
 
-    def lose(self, row: int) -> None:
-        """Note that nobody knows whether the service took a row: it waits again."""
+    def lose(self, row: int) -> int:
+        """Note that nobody knows whether the service took a row: it waits again. Return how often that was so."""
         self._settle(row)
         self._count(lost=1)
+        self.losses[row] = self.losses.get(row, 0) + 1
+        return self.losses[row]
 
     def lose_intent(self) -> int:
         """Count the rows that an attempt was cut off at: they wait again."""
@@ -178,7 +183,7 @@ class Chunk:
 
     def start_over(self) -> None:
         """Let rows that failed for good in an earlier attempt wait again."""
-        self.verdicts, self.failures = {}, {}
+        self.verdicts, self.failures, self.losses = {}, {}, {}
 
     def value(self) -> dict[str, Any]:
         """Return plain JSON, without what is empty."""
@@ -190,6 +195,7 @@ class Chunk:
             "ids": {str(row): list(submitted) for row, submitted in self.ids.items()},
             "intent": list(self.intent),
             "failures": {str(row): times for row, times in self.failures.items()},
+            "losses": {str(row): times for row, times in self.losses.items()},
             "verdicts": {str(row): list(verdict) for row, verdict in self.verdicts.items()},
             "redo": None if self.redo is None else list(self.redo),
             "tally": self.tally.value(),
@@ -210,6 +216,7 @@ class Chunk:
             ids={int(row): (known[0], known[1]) for row, known in value.get("ids", {}).items()},
             intent=tuple(value.get("intent", ())),
             failures={int(row): times for row, times in value.get("failures", {}).items()},
+            losses={int(row): times for row, times in value.get("losses", {}).items()},
             verdicts={int(row): (one[0], one[1]) for row, one in value.get("verdicts", {}).items()},
             redo=None if redo is None else tuple(redo),
             tally=Tally.of(value["tally"]),
@@ -240,7 +247,8 @@ class Head:
     :param opened: How many chunks were begun; they are begun in turn.
     :param done: The chunks whose part is complete, and what each came to.
     :param hour: What was submitted lately, as :class:`~...hourly_quota.HourlyQuota` keeps it.
-    :param stalled_since: Since when the service takes nothing, in seconds since the epoch.
+    :param reception: How the service takes what this attempt submits, as :class:`~...reception.Reception` keeps it.
+    :param longest_answer: Tokens of the longest answer so far.
     """
 
     fingerprint: str
@@ -255,10 +263,11 @@ class Head:
     opened: int = 0
     done: dict[int, Tally] = field(default_factory=dict)
     hour: dict[str, int] = field(default_factory=dict)
-    stalled_since: float | None = None
     run: str = ""
     model: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+    reception: dict[str, Any] = field(default_factory=dict)
+    longest_answer: int = 0
 
     @classmethod
     def begin(
@@ -308,9 +317,10 @@ class Head:
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Head:
-        """Read what :meth:`value` gave."""
+        """Read what :meth:`value` gave, of this release or another."""
+        known = {each.name for each in fields(cls)}
         done = {int(number): Tally.of(tally) for number, tally in value["done"].items()}
-        return cls(**{**value, "done": done})
+        return cls(**{**{name: item for name, item in value.items() if name in known}, "done": done})
 
 
 class Ledger:

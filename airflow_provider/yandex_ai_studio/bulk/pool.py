@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from airflow_provider.yandex_ai_studio.api.models import Operation
-from airflow_provider.yandex_ai_studio.exceptions import RequestError
 
 T = TypeVar("T")
 
 AT_ONCE = 8
 """Requests under way at a time: fewer than the connections that the worker's client keeps."""
+
+Outcome = Operation | Exception
+
+
+class Group:
+    """Requests under way together."""
+
+    def __init__(self, requests: Sequence[Future[Operation]]) -> None:
+        self._requests = requests
+
+    def outcomes(self) -> list[Outcome]:
+        """Wait for all, and return what came back for each: one that fails takes no other along."""
+        wait(self._requests)
+        return [_outcome(request) for request in self._requests]
+
+    def outcomes_within(self, seconds: float) -> list[Outcome | None]:
+        """Return what has come back for each so far, or does soon; None for what has not. No more are begun."""
+        for request in self._requests:
+            request.cancel()
+        wait(self._requests, timeout=seconds)
+        return [_outcome(request) if request.done() else None for request in self._requests]
 
 
 class Pool:
@@ -25,13 +45,19 @@ class Pool:
         """Let the threads go."""
         self._threads.shutdown(cancel_futures=True)
 
-    def ask(self, one: Callable[[T], Operation], items: Sequence[T]) -> list[Operation | RequestError]:
+    def start(self, one: Callable[[T], Operation], items: Sequence[T]) -> Group:
+        """Begin to ask for each item."""
+        return Group([self._threads.submit(one, item) for item in items])
+
+    def ask(self, one: Callable[[T], Operation], items: Sequence[T]) -> list[Outcome]:
         """Ask for each item, and return what came back for each."""
+        return self.start(one, items).outcomes()
 
-        def answer(item: T) -> Operation | RequestError:
-            try:
-                return one(item)
-            except RequestError as error:
-                return error
 
-        return list(self._threads.map(answer, items))
+def _outcome(request: Future[Operation]) -> Outcome:
+    if request.cancelled():
+        return CancelledError()
+    error = request.exception()
+    if isinstance(error, Exception):
+        return error
+    return request.result()

@@ -128,7 +128,7 @@ class Run:
             while True:
                 self._check()
                 self._tell()
-                next_in = [self._submitting.next(self._clock()), self._harvesting.next(self._clock())]
+                next_in = [self._submitting.next(), self._harvesting.next(self._clock())]
                 for opened in [each for each in self._chunks.open.values() if each.complete]:
                     self._chunks.close(opened)
                 if delays := [delay for delay in next_in if delay is not None]:

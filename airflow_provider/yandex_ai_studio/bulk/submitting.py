@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import math
+import random
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.models import Message, Operation, Usage
+from airflow_provider.yandex_ai_studio.api.words import within
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks, OpenChunk
 from airflow_provider.yandex_ai_studio.bulk.hourly_quota import NAME, PATIENCE, HourlyQuota
 from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Excess, plus, times
-from airflow_provider.yandex_ai_studio.bulk.pool import Pool
-from airflow_provider.yandex_ai_studio.bulk.result import failed
-from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RateLimited, RequestError, ServiceUnavailable
+from airflow_provider.yandex_ai_studio.bulk.pool import Outcome, Pool
+from airflow_provider.yandex_ai_studio.bulk.reception import AWAY, Reception, Trouble, may_have_arrived, trouble_of
+from airflow_provider.yandex_ai_studio.bulk.result import Result, failed
+from airflow_provider.yandex_ai_studio.bulk.steady_clock import SteadyClock
+from airflow_provider.yandex_ai_studio.durability.submission import QUESTION_TIMEOUT, SUBMISSIONS
+from airflow_provider.yandex_ai_studio.exceptions import (
+    AuthenticationError,
+    BadRequest,
+    ConfigurationError,
+    RateLimited,
+    RequestError,
+    ServiceUnavailable,
+)
 from airflow_provider.yandex_ai_studio.waiting.schedule import RateBudget
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+    from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk
     from airflow_provider.yandex_ai_studio.bulk.plan import Request
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 
@@ -31,17 +44,11 @@ PROBE_SECONDS = 30.0
 KEPT_SHARE = 0.7
 """The share of the pace that a 429 leaves: half of a task's share of ten a second is next to nothing."""
 
-TROUBLES = 5
-"""Rounds in a row without an answer of the service, after which the worker does not wait for it any more."""
-
-TROUBLE_PAUSE = 120.0
-"""Seconds until a service that gives no answer is tried again."""
-
-LASTING = 300.0
-"""Seconds after which a fault ends the attempt that no waiting mends: no TLS on the port, a refused certificate."""
-
 REFUSED_ALIKE = 50
 """Rows refused one after the other, with none ever taken: it is not the rows. Refusals are free of charge."""
+
+LAST_WORDS = 10.0
+"""Seconds that a worker which is cut off waits for the answers to what it has submitted."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +93,20 @@ class Submitting:
         self._limits = limits
         self._pool = pool
         self._log = log
+        self._time = SteadyClock(hook.clock)
         self._pace = RateBudget(hook.settings.submits_per_second, PROBE_SECONDS, KEPT_SHARE)
         self._hour = HourlyQuota(self._head.hour)
         self._admitted_at = hook.clock()
-        self._troubles = 0
+        self._reception = Reception.of(self._head.reception)
+        self._asks_first = self._reception.trouble != "" and self._reception.lost > 0
+        self._not_before = self._time()
         self._refused_alike = 0
         self._refusals: dict[str, BadRequest] = {}
         self._taken = chunks.tally().submissions > 0
         self.pause: tuple[float, str] | None = None
         self.stopped: Excess | Literal["max_failed_rows"] | None = None
 
-    def next(self, now: float) -> float | None:
+    def next(self) -> float | None:
         """
         Submit a group, if it is time for one.
 
@@ -104,12 +114,17 @@ class Submitting:
         """
         if self.pause or self.must_stop():
             return None
+        now = self._time()
         delay, size = self._pace.next_round(now)
+        if self._reception.probes:
+            size = min(size, 1)
         found = self._next_rows(max(size, 1))
         if not found:
             return None
-        if not size:
-            return delay
+        if not size or now < self._not_before:
+            return max(delay, self._not_before - now)
+        if self._asks_first and not self._is_heard():
+            return 0
         self._submit(*found)
         return 0
 
@@ -127,76 +142,169 @@ class Submitting:
         requests = self._chunks.requests(chunk)
         chunk.intend(rows)
         self._chunks.write(chunk)
-        self._pace.sent(self._hook.clock(), len(rows))
-        outcomes = self._pool.ask(self._send, [requests[row] for row in rows])
-        now = self._hook.clock()
-        fatal: RequestError | None = None
-        admitted = 0
+        self._pace.sent(self._time(), len(rows))
+        group = self._pool.start(self._send, [requests[row] for row in rows])
+        try:
+            outcomes = group.outcomes()
+        except BaseException:  # `execution_timeout` comes so: what was taken is written down before it goes on its way
+            for row, outcome in zip(rows, group.outcomes_within(LAST_WORDS), strict=True):
+                if outcome is not None:
+                    self._note(chunk, row, outcome)
+            self._write_down(chunk, rows)
+            raise
         for row, outcome in zip(rows, outcomes, strict=True):
-            self._pace.answered(now)
-            match outcome:
-                case Operation():
-                    chunk.submitted(row, outcome.id, now)
-                    admitted += 1
-                case RateLimited():
-                    chunk.refused(row)
-                    self._throttled(outcome, now)
-                case BadRequest():
-                    result = failed("refused", str(outcome))
-                    chunk.conclude(row, result.status, result.error, Usage())
-                    self._chunks.tell(chunk, row, result)
-                    self._refused_alike += 1
-                    self._refusals[str(outcome).replace(outcome.request_id or "", "")] = outcome
-                    if not self._taken and self._refused_alike >= REFUSED_ALIKE:
-                        fatal = outcome
-                case ServiceUnavailable() if outcome.arrived:
-                    chunk.lose(row)
-                    self._log.warning(
-                        "%s 1 row of chunk %s may have been billed without a use; it is submitted again.",
-                        outcome,
-                        chunk.number,
-                    )
-                case ServiceUnavailable():
-                    chunk.refused(row)
-                case _:
-                    chunk.refused(row)
-                    fatal = outcome
-        self._chunks.write(chunk)
-        self._account(admitted, now, [one for one in outcomes if isinstance(one, ServiceUnavailable)])
-        if fatal:
-            raise fatal
+            self._note(chunk, row, outcome)
+        self._write_down(chunk, rows)
+        self._account(outcomes)
 
     def _send(self, request: Request) -> Operation:
         asked = replace(self._base, messages=(*self._instructions, Message("user", request.prompt)))
         call = completion.submit_completion(self._hook.settings.endpoints, asked)
         return self._hook.get_conn().send(call, repeat=False)
 
-    def _account(self, admitted: int, now: float, troubles: Sequence[RequestError]) -> None:
-        if admitted:
-            self._admitted_at, self._troubles, self._taken = now, 0, True
-            self._hour.submitted(now, admitted)
-            self._head.hour, self._head.stalled_since = self._hour.value(now), None
-        elif troubles:
-            self._troubles += 1
-            self._pace.slow_down(now)
-            self._head.stalled_since = self._head.stalled_since or now
-            lasting = all(trouble.lasting for trouble in troubles)
-            gives_up_at = self._head.stalled_since + min(self._limits.timeout, LASTING if lasting else math.inf)
-            if now > gives_up_at:
-                raise troubles[0]
-            if self._troubles >= TROUBLES:
-                self.pause = (now + TROUBLE_PAUSE, "The service takes no submissions")
-                self._log.warning(
-                    "%s\nThe task tries again every %.0f minutes, until %s; then this attempt fails.",
-                    troubles[0],
-                    TROUBLE_PAUSE / 60,
-                    datetime.fromtimestamp(gives_up_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-                )
+    def _note(self, chunk: Chunk, row: int, outcome: Outcome) -> None:
+        """Note in the chunk what came of a submission."""
+        self._pace.answered(self._time())
+        match outcome:
+            case Operation():
+                chunk.submitted(row, outcome.id, self._hook.clock())
+            case BadRequest():
+                self._conclude(chunk, row, failed("refused", str(outcome)))
+            case RequestError(arrived=False) | ConfigurationError() | CancelledError():
+                chunk.refused(row)
+            case _:
+                self._lose(chunk, row, outcome)
 
-    def _throttled(self, error: RateLimited, now: float) -> None:
-        self._pace.slow_down(now)
-        if NAME in str(error) or now - self._admitted_at > PATIENCE:
-            self.pause = (self._hour.opens_at(now), "The quota of submissions an hour is spent")
+    def _lose(self, chunk: Chunk, row: int, cause: Exception) -> None:
+        times = chunk.lose(row)
+        if times < SUBMISSIONS:
+            self._log.warning(
+                "%s 1 row of chunk %s may have been billed without a use; it is submitted again.", cause, chunk.number
+            )
+            return
+        story = (
+            f"Its answer got lost on the way {times} times: up to {times} generations may have been billed without a "
+            "use. Another attempt submits it again"
+        )
+        self._conclude(chunk, row, failed("unknown_submission", f"{story}. {cause}"))
+
+    def _conclude(self, chunk: Chunk, row: int, result: Result) -> None:
+        chunk.conclude(row, result.status, result.error, Usage())
+        self._chunks.tell(chunk, row, result)
+
+    def _write_down(self, chunk: Chunk, rows: Sequence[int]) -> None:
+        """Write down what came of a group; say in the log at least what was paid for."""
+        try:
+            self._chunks.write(chunk)
+        except Exception:
+            first = chunk.number * self._head.chunk_size
+            known = [f"{chunk.ids[row][0]} (row {first + row})" for row in rows if row in chunk.ids]
+            self._log.error(
+                "These operations could not be written down, and no other attempt will find them: %s",
+                ", ".join(known) or "none",
+            )
+            raise
+        except BaseException:  # `execution_timeout`, in the middle of it
+            self._chunks.write(chunk)
+            raise
+
+    # -- what follows from it
+
+    def _account(self, outcomes: Sequence[Outcome]) -> None:
+        now = self._hook.clock()
+        taken = sum(isinstance(one, Operation) for one in outcomes)
+        errors = [one for one in outcomes if isinstance(one, Exception) and not isinstance(one, BadRequest)]
+        lost = sum(map(may_have_arrived, errors))
+        if taken:
+            self._admitted_at, self._taken = now, True
+            self._hour.submitted(now, taken)
+            self._head.hour = self._hour.value(now)
+        if lost:
+            self._asks_first = True
+        for error in errors:
+            if isinstance(error, AuthenticationError | ConfigurationError):
+                self._hook.pause(0.0, after=error)  # keys rotate: the connection is looked up anew
+                break
+        trouble, cause = trouble_of(errors)
+        self._received(taken, lost, trouble, now)
+        self._throttled([error for error in errors if isinstance(error, RateLimited)], taken, now)
+        self._count_refused_rows([one for one in outcomes if isinstance(one, BadRequest)])
+        if cause:
+            self._bear(cause, now)
+
+    def _received(self, taken: int, lost: int, trouble: Trouble, now: float) -> None:
+        self._reception = self._reception.after(taken, lost, trouble, now)
+        self._head.reception = self._reception.value()
+        if lost or self._reception.probes:
+            self._not_before = self._time() + self._reception.pause(random.random())
+
+    def _throttled(self, errors: Sequence[RateLimited], taken: int, now: float) -> None:
+        if not errors:
+            return
+        self._pace.slow_down(self._time())
+        named = any(NAME in str(error) for error in errors)
+        if named or (not taken and now - self._admitted_at > PATIENCE):
+            spent = "The quota of submissions an hour is spent"
+            why = spent if named else f"The service takes no more for now. {within(str(errors[0]).splitlines()[-1])}"
+            self.pause = (self._reception.quota_opens_at(self._hour.opens_at(now), now), why)
+
+    def _count_refused_rows(self, errors: Sequence[BadRequest]) -> None:
+        for error in errors:
+            self._refused_alike += 1
+            self._refusals[str(error).replace(error.request_id or "", "")] = error
+        if errors and not self._taken and self._refused_alike >= REFUSED_ALIKE:
+            raise errors[-1]
+
+    def _bear(self, error: Exception, now: float) -> None:
+        """
+        Wait for better times, as long as that is of use.
+
+        :raises Exception: It is not: what is wrong.
+        """
+        if not isinstance(error, RequestError | ConfigurationError):
+            raise error  # nobody has foreseen it
+        how = self._reception
+        if how.is_over(now, self._limits.timeout, known=self._taken):
+            raise self._too_many_lost(error) if may_have_arrived(error) else error
+        if not how.probes:
+            return
+        self._pace.slow_down(self._time())
+        if how.keeps_no_worker:
+            self.pause = (now + AWAY, "The service takes no submissions")
+            self._log.warning(
+                "%s\nThe task tries again every %.0f minutes, until %s; then this attempt fails.",
+                error,
+                AWAY / 60,
+                datetime.fromtimestamp(how.gives_up_at(self._limits.timeout), UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            )
+        elif how.rounds == 1 and not may_have_arrived(error):
+            self._log.warning("%s It is tried again with one row.", error)
+
+    def _too_many_lost(self, error: Exception) -> ServiceUnavailable:
+        how = self._reception
+        return ServiceUnavailable(
+            "Retry the task once the service works again. Another attempt asks for what is missing.\n"
+            f"The answers to {how.lost} of {how.taken + how.lost} submissions of this attempt got lost on the way: up "
+            f"to {how.lost} generations may have been billed without a use. No more were submitted. {error}"
+        )
+
+    def _is_heard(self) -> bool:
+        """Ask something free first: no service that is out of order is to bill the same rows again and again."""
+        asked = replace(self._base, messages=(Message("user", "ping"),))
+        question = completion.count_tokens(self._hook.settings.endpoints, asked)
+        try:
+            self._hook.get_conn().send(replace(question, timeout=QUESTION_TIMEOUT), repeat=False)
+        except ServiceUnavailable as error:
+            now = self._hook.clock()
+            self._received(0, 0, "unavailable", now)
+            self._bear(error, now)
+            return False
+        except (RequestError, ConfigurationError):
+            pass  # a refusal is an answer
+        self._asks_first = False
+        return True
+
+    # -- within the bounds
 
     def _affordable(self, opened: OpenChunk, rows: list[int]) -> list[int]:
         """Return the rows that surely stay within the bounds, whatever the operations under way take."""
@@ -205,13 +313,13 @@ class Submitting:
             return rows
         tally = self._chunks.tally()
         running = self._chunks.running
-        expected = bounds.most(self._head.longest_prompt, self._chunks.longest_answer)
+        expected = bounds.most(self._head.longest_prompt, self._head.longest_answer)
         lost = times(expected, tally.lost)
         most = plus(plus(tally.spent, lost), times(expected, running))
         within: list[int] = []
         for row in rows:
             characters = len(self._chunks.requests(opened.chunk)[row].prompt) + self._characters_before
-            next_one = bounds.most(characters, self._chunks.longest_answer)
+            next_one = bounds.most(characters, self._head.longest_answer)
             most = plus(most, next_one)
             if not bounds.allow(most):
                 if not within and not running:

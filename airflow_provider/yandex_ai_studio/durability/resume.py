@@ -141,6 +141,22 @@ def _look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | 
         return error
 
 
+def find_connection(hook: YandexAIStudioHook, log: Logger) -> None:
+    """
+    Look the connection up before a task goes on that has paid already: a secrets backend may stumble.
+
+    What is still wrong then is told by who uses it.
+    """
+    for pause in LAST_PAUSES:
+        try:
+            _ = hook.settings
+        except ConnectionNotFound as error:
+            log.warning("%s Looking again in %.0f s.", error, pause)
+            hook.sleep(pause)
+        else:
+            return
+
+
 def limit_of(task: BaseOperator, started: datetime | None) -> float | None:
     """
     Return when ``execution_timeout`` ends an attempt, in seconds since the epoch; Airflow does not end a deferred one.

@@ -250,7 +250,9 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
     ) -> Any:
         """Go on, once the trigger has said that there is something to do. ``dag.test()`` forgets what went before."""
         from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
+        from airflow_provider.yandex_ai_studio.durability.resume import find_connection
 
+        find_connection(self.hook, self.log)
         attempt = self._attempt(context)
         return self._end_or_defer(context, attempt, attempt.go_on(began, seen, Wakeup.of(event)))
 
@@ -359,10 +361,12 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         return Ledger(self._store(context))
 
     def _store(self, context: Context) -> Store:
+        from airflow_provider.yandex_ai_studio.bulk.patient_store import PatientStore
+
         store: Store | None = context.get("task_state_store")
         if store is None:
             raise wrong(
                 "This operator needs Airflow 3.3 or later: without its task_state_store, nobody would find again what "
                 "was paid for. Map YandexAIStudioCompletionOperator over the rows instead"
             )
-        return store
+        return PatientStore(store, self.hook.sleep, self.log)

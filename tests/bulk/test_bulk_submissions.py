@@ -1,0 +1,346 @@
+"""Submissions that meet a service, a gateway, a quota or a connection in trouble; and what they may cost."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
+
+from airflow_provider.yandex_ai_studio.bulk.reception import LOSSES, STRANGER_REFUSALS
+from airflow_provider.yandex_ai_studio.emulator import Emulator
+from airflow_provider.yandex_ai_studio.exceptions import (
+    AuthenticationError,
+    ConfigurationError,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    RowsFailed,
+    ServiceUnavailable,
+)
+from bulk_task import FOLDER, BulkTask, rows_of, texts
+
+SUBMIT, QUESTION = "completionAsync", "tokenizeCompletion"
+CONNECTION = "AIRFLOW_CONN_YANDEX_AI_STUDIO_DEFAULT"
+
+
+def requests(emulator: Emulator, route: str) -> int:
+    return int(emulator.stats()["requests"].get(route, 0))
+
+
+def test_a_gateway_that_loses_each_answer_costs_a_few_generations_and_the_attempt(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    emulator.fault(SUBMIT, "lost_answer", times=None)
+    run = task(inputs=texts(200))
+    with pytest.raises(
+        ServiceUnavailable, match=r"(?s)^Retry the task.* 11 of 11 .*up to 11 generations may have been"
+    ):
+        run.attempt()
+    assert run.submissions == LOSSES + 1
+    assert requests(emulator, QUESTION) == LOSSES + 1 - 5  # before each but the first group
+    emulator.clear_faults()
+    assert None not in run.attempt()
+    assert run.submissions == LOSSES + 1 + 200
+
+
+def test_a_row_whose_answers_get_lost_is_submitted_three_times_and_holds_no_other_up(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.fault(SUBMIT, "lost_answer", times=None, match="Row 3 ")
+    run = task(inputs=texts(40), output_path=str(tmp_path / "out"))
+    with pytest.raises(RowsFailed):
+        run.attempt()
+    assert run.submissions == 39 + 3
+    (failed,) = [row for row in rows_of(tmp_path / "out") if row["status"] != "success"]
+    assert (failed["index"], failed["error"]["type"]) == (3, "unknown_submission")
+    assert "up to 3 generations may have been billed" in failed["error"]["message"]
+    emulator.clear_faults()
+    assert run.attempt()["counts"]["succeeded"] == 40
+
+
+def test_a_service_that_answers_502_to_everything_is_not_asked_to_generate(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    for route in (SUBMIT, QUESTION):
+        emulator.fault(route, "status", status=502, times=None)
+    run = task(inputs=texts(200), timeout=1800)
+    with pytest.raises(ServiceUnavailable, match="count the tokens"):
+        run.attempt()
+    assert requests(emulator, SUBMIT) == 5
+    assert requests(emulator, QUESTION) > 10
+    assert len(run.deferrals) > 10
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 502, 503])
+def test_one_stray_answer_to_a_submission_ends_nothing(
+    task: Callable[..., BulkTask], emulator: Emulator, status: int
+) -> None:
+    emulator.fault(SUBMIT, "status", status=status, body="<html>", after=7)
+    run = task(inputs=texts(20))
+    assert None not in run.attempt()
+    assert run.submissions == 20
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, AuthenticationError), (403, PermissionDenied), (404, NotFound)])
+def test_an_account_that_is_refused_from_the_start_is_told_within_a_minute(
+    task: Callable[..., BulkTask], emulator: Emulator, status: int, error: type[Exception]
+) -> None:
+    emulator.fault(SUBMIT, "status", status=status, times=None)
+    run = task(inputs=texts(100))
+    began = run.clock.now
+    with pytest.raises(error):
+        run.attempt()
+    assert run.clock.now - began < 60
+    assert requests(emulator, SUBMIT) == 5 + STRANGER_REFUSALS - 1
+
+
+def test_a_refusal_in_the_middle_is_borne_for_five_minutes_and_keeps_no_worker(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    emulator.fault(SUBMIT, "status", status=403, times=None, after=10)
+    run = task(inputs=texts(100))
+    began = run.clock.now
+    with pytest.raises(PermissionDenied):
+        run.attempt()
+    assert 300 < run.clock.now - began < 600
+    assert run.deferrals
+    assert requests(emulator, SUBMIT) < 30
+    emulator.clear_faults()
+    assert None not in run.attempt()
+    assert run.submissions == 100
+
+
+def test_a_key_that_is_rotated_while_a_run_submits_is_looked_up_anew(
+    task: Callable[..., BulkTask], emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = task(inputs=texts(40))
+    write = run.store.set
+
+    def rotate(key: str, value: Any, **how: Any) -> None:
+        write(key, value, **how)
+        if run.store.writes == 8:
+            emulator.rotate_api_key("AQVNanother-key")
+            known = json.loads(os.environ[CONNECTION])
+            monkeypatch.setenv(CONNECTION, json.dumps({**known, "password": "AQVNanother-key"}))
+
+    monkeypatch.setattr(run.store, "set", rotate)
+    assert None not in run.attempt()
+    assert run.submissions == 40
+
+
+def test_a_key_that_cannot_be_read_leaves_no_suspicion(
+    connect: Callable[..., None], emulator: Emulator, tmp_path: Path
+) -> None:
+    key = emulator.create_service_account_key()
+    broken = {**key, "private_key": key["private_key"].replace("A", "B")}
+    extra = {"folder_id": FOLDER, "service_account_json": broken}
+    connect(host=emulator.url, extra=extra)
+    run = BulkTask(emulator, inputs=texts(20), output_path=str(tmp_path / "out"))
+    with pytest.raises(ConfigurationError, match="private key"):
+        run.attempt()
+    connect(host=emulator.url, extra={**extra, "service_account_json": key})
+    manifest = run.attempt()
+    assert (manifest["submissions"], manifest["lost_submissions"], run.submissions) == (20, 0, 20)
+
+
+def test_a_connection_that_is_not_found_for_a_moment_ends_no_run_that_resumes(
+    task: Callable[..., BulkTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = task(inputs=texts(10))
+    wait, known = run._wait, os.environ[CONNECTION]
+
+    def hiccup(trigger: Any) -> None:
+        wait(trigger)
+        monkeypatch.delenv(CONNECTION)
+        sleep = run.clock.sleep
+
+        def back(seconds: float) -> None:
+            sleep(seconds)
+            monkeypatch.setenv(CONNECTION, known)
+
+        monkeypatch.setattr(run.clock, "sleep", back)
+
+    monkeypatch.setattr(run, "_wait", hiccup)
+    assert None not in run.attempt()
+    assert run.submissions == 10
+
+
+def test_nothing_but_429_is_told_as_it_is_tried_ever_less_and_ends_the_attempt_after_a_day(
+    task: Callable[..., BulkTask], emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emulator.fault(SUBMIT, "status", status=429, times=None, body={"code": 8, "message": "limit on generations"})
+    run = task(inputs=texts(30), timeout=600)
+    began = run.clock.now
+    with pytest.raises(RateLimited):
+        run.attempt()
+    assert 24 * 3600 < run.clock.now - began < 25 * 3600
+    assert len(run.deferrals) < 100
+    told = capsys.readouterr().out
+    assert "HTTP 429: limit on generations" in told
+    assert "quota of submissions an hour is spent" not in told
+
+
+def test_a_quota_of_an_hour_that_the_service_names_is_told_as_that(
+    task: Callable[..., BulkTask], emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = {"code": 8, "message": "quota ai.textGenerationAsyncRequestsPerHour.count exceeded"}
+    emulator.fault(SUBMIT, "status", status=429, times=5, body=body)
+    run = task(inputs=texts(30))
+    assert None not in run.attempt()
+    assert "The quota of submissions an hour is spent: waiting without a worker" in capsys.readouterr().out
+    assert run.submissions == 30
+
+
+def test_a_clock_that_is_set_back_lets_no_worker_wait_for_it(
+    task: Callable[..., BulkTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = task(inputs=texts(30))
+    write = run.store.set
+
+    def set_back(key: str, value: Any, **how: Any) -> None:
+        write(key, value, **how)
+        if run.store.writes == 6:
+            run.clock.now -= 600
+
+    monkeypatch.setattr(run.store, "set", set_back)
+    assert None not in run.attempt()
+    assert max(run.clock.slept[:-1]) <= 30  # what the trigger waits for included
+
+
+class Gate:
+    """What stands before the writes of a store, each counted from 1."""
+
+    def __init__(self, run: BulkTask, monkeypatch: pytest.MonkeyPatch, before: Callable[[int, str, Any], None]) -> None:
+        write, self.writes = run.store.set, 0
+
+        def gated(key: str, value: Any, **how: Any) -> None:
+            self.writes += 1
+            before(self.writes, key, value)
+            write(key, value, **how)
+
+        monkeypatch.setattr(run.store, "set", gated)
+
+
+@pytest.mark.parametrize("broken", range(1, 16))
+def test_a_write_of_the_state_that_fails_for_a_moment_costs_nothing(
+    task: Callable[..., BulkTask],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    broken: int,
+) -> None:
+    run = task(inputs=texts(20), output_path=str(tmp_path / "out"), chunk_size=10)
+
+    def fail(number: int, key: str, value: Any) -> None:
+        if broken <= number < broken + 4:
+            raise ConnectionError("the database restarts")
+
+    assert Gate(run, monkeypatch, fail)
+    manifest = run.attempt()
+    assert (manifest["counts"]["succeeded"], manifest["lost_submissions"], run.submissions) == (20, 0, 20)
+    told = capsys.readouterr().out
+    assert told.count("can't be read or written (the database restarts)") == 1
+    assert told.count("can be read and written again") == 1
+
+
+def test_a_read_of_the_state_that_fails_for_a_moment_ends_no_run_that_resumes(
+    task: Callable[..., BulkTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = task(inputs=texts(10))
+    wait, sleep = run._wait, run.clock.sleep
+
+    def hiccup(trigger: Any) -> None:
+        wait(trigger)
+        run.store.broken = {"get"}
+
+    def mend(seconds: float) -> None:
+        sleep(seconds)
+        run.store.broken = set()
+
+    monkeypatch.setattr(run, "_wait", hiccup)
+    monkeypatch.setattr(run.clock, "sleep", mend)
+    assert None not in run.attempt()
+
+
+def test_a_state_that_cannot_be_written_ends_the_attempt_and_the_log_names_what_was_paid_for(
+    task: Callable[..., BulkTask],
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = task(inputs=texts(20))
+    down = [True]
+
+    def fail(number: int, key: str, value: Any) -> None:
+        if down[0] and emulator.stats()["submissions"] >= 10:
+            raise ConnectionError("the disk is full")
+
+    assert Gate(run, monkeypatch, fail)
+    began = run.clock.now
+    with pytest.raises(ConnectionError):
+        run.attempt()
+    assert run.submissions == 10
+    assert 60 < run.clock.now - began < 120
+    told = capsys.readouterr().out
+    assert all(f"{operation['id']} (row " in told for operation in emulator.operations()[5:])
+    down[0] = False
+    assert None not in run.attempt()
+    assert run.submissions == 25
+
+
+@pytest.mark.parametrize("cut_off_at", ["the answers", "the write"])
+def test_an_attempt_that_is_cut_off_in_a_group_writes_down_what_was_taken(
+    task: Callable[..., BulkTask], emulator: Emulator, monkeypatch: pytest.MonkeyPatch, cut_off_at: str
+) -> None:
+    from airflow_provider.yandex_ai_studio.bulk.pool import Group
+
+    run, outcomes = task(inputs=texts(20)), Group.outcomes
+    cut = [False]
+
+    def cut_off(group: Group) -> Any:
+        if run.submissions >= 5 and not cut[0]:
+            cut[0] = True
+            raise AirflowTaskTimeout
+        return outcomes(group)
+
+    def fail(number: int, key: str, value: Any) -> None:
+        if emulator.stats()["submissions"] == 10 and not cut[0]:
+            cut[0] = True
+            raise AirflowTaskTimeout
+
+    if cut_off_at == "the answers":
+        monkeypatch.setattr(Group, "outcomes", cut_off)
+    else:
+        assert Gate(run, monkeypatch, fail)
+    with pytest.raises(AirflowTaskTimeout):
+        run.attempt()
+    assert None not in run.attempt()
+    assert run.submissions == 20
+
+
+def test_no_request_of_a_group_is_begun_once_its_attempt_is_cut_off() -> None:
+    import threading
+
+    from airflow_provider.yandex_ai_studio.bulk.pool import AT_ONCE, Pool
+
+    go, begun, pool = threading.Event(), [], Pool()
+
+    def ask(item: int) -> Any:
+        begun.append(item)
+        go.wait(10)
+        return item
+
+    group = pool.start(ask, range(20))
+    while len(begun) < AT_ONCE:
+        pass
+    early = group.outcomes_within(0.0)
+    go.set()
+    pool.close()
+    assert early[:AT_ONCE] == [None] * AT_ONCE
+    assert not any(outcome is None or isinstance(outcome, int) for outcome in early[AT_ONCE:])
+    assert len(begun) == AT_ONCE
