@@ -13,6 +13,9 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_provider.yandex_ai_studio.operators.bulk import YandexAIStudioBulkCompletionOperator
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support import TaskInstance
+
 
 class FileStore:
     """A task_state_store in a folder. Like a database, it has a value in whole or not at all."""
@@ -42,7 +45,7 @@ def stretch(folder: Path) -> dict[str, Any]:
             output_path=str(folder / "out"),
             chunk_size=40,
         )
-    context: Any = {"task_state_store": FileStore(folder / "state")}
+    context: Any = {"ti": TaskInstance(), "task_state_store": FileStore(folder / "state")}
     deferred = folder / "deferred"
     try:
         if deferred.exists():
