@@ -41,8 +41,12 @@ def send(road: str, settings: Settings, *calls: Call[Any]) -> Any:
             return [client.send(call, repeat=False) for call in calls][-1]
 
     async def sent() -> Any:
-        async with (GrpcAsyncClient if "gRPC" in road else AsyncClient)(settings) as client:
-            return [await client.send(call) for call in calls][-1]
+        try:
+            async with (GrpcAsyncClient if "gRPC" in road else AsyncClient)(settings) as client:
+                return [await client.send(call) for call in calls][-1]
+        finally:
+            if settings.endpoints.llm.startswith("https://"):
+                await asyncio.sleep(0.1)  # aiohttp goes on closing TLS after it has closed
 
     return asyncio.run(sent())
 
@@ -147,6 +151,7 @@ class Server(ThreadingHTTPServer):
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
+            context.set_alpn_protocols(["h2", "http/1.1"])  # so that gRPC looks at the certificate too
             context.sni_callback = lambda sock, name, _: self._names.__setitem__(sock, name)
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 

@@ -93,8 +93,6 @@ EITHER_WAY = [
     (Exception("packet length too long"), "", NO_TLS),
     (Exception(), "Trying to connect an HTTP1.x server", NO_GRPC),
     (Exception(), "Failed parsing: expected SETTINGS frame as the first frame", NO_GRPC),
-    (ssl.SSLEOFError(8, "EOF occurred"), "", Cause("the TLS handshake failed (EOF occurred)", CHECK_HOST)),
-    (Wrapper(ssl.SSLError(8, "EOF occurred")), "", Cause("the TLS handshake failed (EOF occurred)", CHECK_HOST)),
     (Exception(), "Handshaker shutdown", Cause("the TLS handshake failed (Exception)", CHECK_HOST)),
 ]
 
@@ -106,6 +104,14 @@ def test_a_proxy_s_refusal_and_tls_are_told_whatever_the_way(
     error: Exception, details: str, cause: Cause, sent: bool, proxied: bool
 ) -> None:
     assert cause_of(error, details=details, sent=sent, proxied=proxied) == cause
+
+
+@pytest.mark.parametrize("of", [lambda error: error, Wrapper])
+def test_tls_that_breaks_is_a_handshake_that_failed_until_something_was_sent(of: Any) -> None:
+    error = of(ssl.SSLEOFError(8, "EOF occurred"))
+    before = cause_of(error, sent=False, proxied=False)
+    assert before == Cause("the TLS handshake failed (EOF occurred)", CHECK_HOST)
+    assert cause_of(error, sent=True, proxied=False) == Cause("the connection broke on the way (EOF occurred)")
 
 
 UNREACHED = [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio.constants
 import json
 import re
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.client import sending, triggerer
 from airflow_provider.yandex_ai_studio.client.body import MAX_BODY
 from airflow_provider.yandex_ai_studio.client.credentials import ApiKey, IamToken
+from airflow_provider.yandex_ai_studio.client.network import CA_VARIABLES
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.client.worker import Client
 from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RequestError, ServiceUnavailable
@@ -35,10 +38,13 @@ SECRET = "AQVNcanary"
 
 @pytest.fixture(autouse=True)
 def direct(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Without the proxy of whoever runs this."""
+    """Without the proxy of whoever runs this, and trusting nobody but those whom a test names."""
+    for name in CA_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setattr(asyncio.constants, "SSL_SHUTDOWN_TIMEOUT", 0.02)  # who hung up does not say good-bye
     yield
     triggerer._timeout.cache_clear()
 
@@ -55,6 +61,26 @@ class Scene:
         server = Raw(meet)
         self.stack.enter_context(running(server))
         return server.address
+
+    def served(self, by: str, meet: Callable[[Any], None]) -> str:
+        """Return the base URL of a server that is met in the clear, over TLS, or over TLS through a proxy's tunnel."""
+        if by == "http":
+            return f"http://{self.raw(meet)}"
+        authority, host = Authority(self.folder), "localhost" if by == "https" else "llm.invalid"
+        self.monkeypatch.setenv("SSL_CERT_FILE", str(authority.pem))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*authority.certificate(host))
+
+        def secured(connection: socket.socket) -> None:
+            with context.wrap_socket(connection, server_side=True) as inner:
+                meet(inner)
+
+        address = self.raw(secured)
+        if by == "https":
+            return f"https://{host}:{address.rpartition(':')[2]}"
+        proxy = Proxy(to=address)
+        self.stack.enter_context(running(proxy))
+        return f"https://{self.behind(proxy.url)}"
 
     def hurry(self) -> None:
         """Let whoever connects give up soon."""
@@ -192,6 +218,9 @@ def test_what_fails_before_a_byte_was_sent_is_no_submission(
     assert SECRET not in said
 
 
+WAYS = [*((road, by) for by in ("http", "https") for road in ROADS[:2]), ("worker", "tunnel")]
+
+
 def after_the_request(connection: socket.socket, *, then: bytes = b"", reset: bool = False) -> None:
     connection.recv(65536)
     connection.sendall(then)
@@ -213,13 +242,28 @@ AFTER: dict[str, Callable[[socket.socket], None]] = {
 
 
 @pytest.mark.parametrize("meet", AFTER.values(), ids=AFTER)
-@pytest.mark.parametrize("road", ["worker", "triggerer"])
+@pytest.mark.parametrize(("road", "by"), WAYS)
 def test_what_fails_after_a_byte_was_sent_may_have_been_taken(
-    road: str, meet: Callable[[socket.socket], None], scene: Scene
+    road: str, by: str, meet: Callable[[socket.socket], None], scene: Scene
 ) -> None:
     with pytest.raises(ServiceUnavailable, match="may have been taken") as caught:
-        submit(road, f"http://{scene.raw(meet)}", timeout=1.0)
+        submit(road, scene.served(by, meet), timeout=1.0)
     assert caught.value.arrived
+    assert "handshake" not in str(caught.value)
+
+
+@pytest.mark.parametrize("by", ["http", "https", "tunnel"])
+def test_a_submission_that_may_have_been_taken_is_sent_once(by: str, scene: Scene) -> None:
+    taken = []
+
+    def take_and_close(connection: socket.socket) -> None:
+        taken.append(connection.recv(65536).partition(b" ")[0])
+
+    at = Endpoints.at(scene.served(by, take_and_close))
+    client = Client(Settings(ApiKey(SECRET), at, timeout=4.0), sleep=lambda _: None)
+    with client, pytest.raises(ServiceUnavailable):
+        client.send(completion.submit_completion(at, REQUEST))
+    assert taken == [b"POST"]
 
 
 def drips(begin: bytes, drop: bytes = b"a") -> Callable[[socket.socket], None]:
@@ -243,13 +287,14 @@ DRIPS = {
 
 
 @pytest.mark.parametrize("dripping", DRIPS.values(), ids=DRIPS)
-@pytest.mark.parametrize("road", ["worker", "triggerer"])
+@pytest.mark.parametrize(("road", "by"), WAYS)
 def test_an_answer_that_comes_drop_by_drop_ends_in_time(
-    road: str, dripping: Callable[[socket.socket], None], scene: Scene
+    road: str, by: str, dripping: Callable[[socket.socket], None], scene: Scene
 ) -> None:
+    base_url = scene.served(by, dripping)
     started = time.monotonic()
     with pytest.raises(ServiceUnavailable, match="did not answer in time") as caught:
-        submit(road, f"http://{scene.raw(dripping)}", timeout=1.0)
+        submit(road, base_url, timeout=1.0)
     assert caught.value.arrived
     assert time.monotonic() - started < 3
 

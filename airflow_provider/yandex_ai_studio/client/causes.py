@@ -56,7 +56,7 @@ def cause_of(error: BaseException, *, details: str = "", sent: bool, proxied: bo
     for one in chain:
         if type(one).__name__ == "ClientHttpProxyError":
             return Cause(f"the proxy refused the connection (HTTP {getattr(one, 'status', '?')})", CHECK_PROXY)
-    if cause := _of_tls(chain, words):
+    if cause := _of_tls(chain, words, sent):
         return cause
     if sent:
         late = any(isinstance(one, TimeoutError) for one in chain) or "timed out" in words or "deadline" in words
@@ -72,7 +72,7 @@ def cause_of(error: BaseException, *, details: str = "", sent: bool, proxied: bo
     return Cause(f"the proxy can't be reached: {what}", CHECK_PROXY) if proxied else Cause(what, advice)
 
 
-def _of_tls(chain: list[BaseException], words: str) -> Cause | None:
+def _of_tls(chain: list[BaseException], words: str, sent: bool) -> Cause | None:
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError) and hasattr(one, "verify_message"):
             return Cause(
@@ -84,7 +84,7 @@ def _of_tls(chain: list[BaseException], words: str) -> Cause | None:
         return Cause("the port does not speak TLS", CHECK_SCHEME, lasting=True)
     if "http1.x server" in words or "expected settings frame" in words:
         return Cause("the port does not speak gRPC", CHECK_PLAIN, lasting=True)
-    if any(isinstance(one, ssl.SSLError) for one in chain) or "handshake" in words:
+    if any(isinstance(one, ssl.SSLError) and not sent for one in chain) or "handshake" in words:
         return Cause(f"the TLS handshake failed ({_root(chain, '')})", CHECK_HOST)
     return None
 
