@@ -1,9 +1,10 @@
 """
 From texts to columns: what suppliers write, as typed columns of a table.
 
-The model is asked for values of a pydantic model. A text that does not fit is asked again, and after that left out: the
-table never sees a date that is none. Only messages that are not in the table yet are paid for, and a night that failed
-as a whole holds up the next one, which would pay for the same messages again.
+The model is asked for values of a pydantic model. A text that does not fit is asked again, twice, and after that is in
+the table with the error alone: the table never sees a date that is none. Only messages that are not there yet are paid
+for (to have one asked again, delete it there), and a night that failed as a whole holds up the next one, which would
+pay for the same messages again.
 
 Needs `pip install apache-airflow-providers-postgres`, an Airflow connection `mail_db`, and in it a table `mail` with
 the columns `id` (bigint, the primary key) and `body` (text).
@@ -56,7 +57,7 @@ def extract_invoices():
         conn_id=DATABASE,
         sql="""
             create table if not exists invoices (
-                id bigint primary key, supplier text, due date, amount numeric(12, 2), currency char(3)
+                id bigint primary key, supplier text, due date, amount numeric(12, 2), currency char(3), error text
             )
         """,
     )
@@ -78,16 +79,15 @@ def extract_invoices():
 
     @task
     def load(manifest: dict[str, Any]) -> None:
-        """Write the values. To write them again changes nothing."""
+        """Write the values, and why there are none. To write them again changes nothing."""
         columns = list(Invoice.model_fields)
         BaseHook.get_connection(DATABASE).get_hook().insert_rows(
             "invoices",
             (
-                (int(row["custom_id"]), *(row["output"][column] for column in columns))
+                (int(row["custom_id"]), *((row["output"] or {}).get(column) for column in columns), error_of(row))
                 for row in answers(manifest)
-                if row["status"] == "success"
             ),
-            target_fields=["id", *columns],
+            target_fields=["id", *columns, "error"],
             replace=True,
             replace_index="id",
         )
@@ -102,6 +102,11 @@ def answers(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for part in manifest["parts"]:
         with (ObjectStoragePath(manifest["result_uri"]) / part).open() as lines:
             yield from map(json.loads, lines)
+
+
+def error_of(row: dict[str, Any]) -> str | None:
+    """Say why a row has no answer."""
+    return f"{row['error']['type']}: {row['error']['message']}" if row["error"] else None
 
 
 extract_invoices()

@@ -1,9 +1,10 @@
 """
 Every night: summaries of new rows, from one table of PostgreSQL into another.
 
-New is what has no summary yet. So a second run pays for nothing, and a row that failed is tried the next night. A night
-that failed as a whole holds up the next one, which would pay for the same rows again. Each answer carries the id of
-its row, and is written by it: none can land at another one.
+New is what is not in the second table yet. So a second run pays for nothing. A row that failed is asked three times in
+its night; then it is in the table with its error, and no night pays for it again: delete it there, and the next one
+asks. A night that failed as a whole holds up the next one, which would pay for the same rows again. Each answer carries
+the id of its row, and is written by it: none can land at another one.
 
 Needs `pip install apache-airflow-providers-postgres`, an Airflow connection `feedback_db`, and in it a table
 `feedback` with the columns `id` (bigint, the primary key) and `message` (text).
@@ -45,7 +46,7 @@ def nightly_summaries():
         conn_id=DATABASE,
         sql="""
             create table if not exists feedback_summaries (
-                id bigint primary key, summary text not null, model text, tokens integer
+                id bigint primary key, summary text, error text, model text, tokens integer
             )
         """,
     )
@@ -66,15 +67,20 @@ def nightly_summaries():
 
     @task
     def load(manifest: dict[str, Any]) -> None:
-        """Write the answers. To write them again changes nothing."""
+        """Write the answers, and why there is none. To write them again changes nothing."""
         BaseHook.get_connection(DATABASE).get_hook().insert_rows(
             "feedback_summaries",
             (
-                (int(row["custom_id"]), row["output"], row["model"], row["usage"]["total_tokens"])
+                (
+                    int(row["custom_id"]),
+                    row["output"],
+                    error_of(row),
+                    row["model"],
+                    (row["usage"] or {}).get("total_tokens"),
+                )
                 for row in answers(manifest)
-                if row["status"] == "success"
             ),
-            target_fields=["id", "summary", "model", "tokens"],
+            target_fields=["id", "summary", "error", "model", "tokens"],
             replace=True,
             replace_index="id",
         )
@@ -89,6 +95,11 @@ def answers(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for part in manifest["parts"]:
         with (ObjectStoragePath(manifest["result_uri"]) / part).open() as lines:
             yield from map(json.loads, lines)
+
+
+def error_of(row: dict[str, Any]) -> str | None:
+    """Say why a row has no answer."""
+    return f"{row['error']['type']}: {row['error']['message']}" if row["error"] else None
 
 
 nightly_summaries()

@@ -72,7 +72,7 @@ def succeeds(home: Home, dag_id: str) -> None:
     assert result["run"] == "success"
 
 
-def test_the_nightly_summaries_pay_once_for_each_row_and_try_a_failed_one_the_next_night(
+def test_the_nightly_summaries_pay_once_for_each_row_and_no_further_night_for_one_that_failed(
     home: Home, emulator: Emulator, sql: Sql
 ) -> None:
     sql("create table feedback (id bigint primary key, message text)")
@@ -82,13 +82,19 @@ def test_the_nightly_summaries_pay_once_for_each_row_and_try_a_failed_one_the_ne
     emulator.fault("completionAsync", "operation_error", match="Order 1007 ", times=None)
     succeeds(home, "nightly_summaries")
     assert submissions(emulator) == 30 + 2  # the one that fails is tried three times
-    found = dict(sql("select id, summary from feedback_summaries"))
-    assert set(found) == set(range(1000, 1030)) - {1007}
+    [(failed, summary, error)] = sql("select id, summary, error from feedback_summaries where error is not null")
+    assert (failed, summary, error.partition(":")[0]) == (1007, None, "operation_failed")
+    assert sql("select count(*) from feedback_summaries where summary is not null") == [(29,)]
 
-    emulator.clear_faults()
     sql("insert into feedback values (99, 'Order 99 came in time.')")
     succeeds(home, "nightly_summaries")
-    assert submissions(emulator) == 32 + 2  # the failed one and the new one
+    assert submissions(emulator) == 32 + 1  # the new one alone
+
+    emulator.clear_faults()
+    sql("delete from feedback_summaries where error is not null")
+    succeeds(home, "nightly_summaries")
+    assert submissions(emulator) == 33 + 1  # the failed one alone
+    assert sql("select count(*) from feedback_summaries where error is not null or tokens is null") == [(0,)]
     found = dict(sql("select id, summary from feedback_summaries"))
     assert set(found) == {99, *range(1000, 1030)}
     assert [number for number, summary in found.items() if f"Order {number} came" not in summary] == []
@@ -107,12 +113,11 @@ def test_a_night_in_which_most_rows_fail_loads_the_others_and_pays_for_none_of_t
     emulator.fault("completionAsync", "operation_error", match=" broke", times=None)
     succeeds(home, "nightly_summaries")
     assert submissions(emulator) == 3 + 12 * 3
-    assert sql("select id from feedback_summaries order by id") == [(1,), (2,), (3,)]
+    assert sql("select id from feedback_summaries where summary is not null order by id") == [(1,), (2,), (3,)]
 
-    emulator.clear_faults()
     succeeds(home, "nightly_summaries")
-    assert submissions(emulator) == 39 + 12
-    assert sql("select count(*) from feedback_summaries") == [(15,)]
+    assert submissions(emulator) == 39
+    assert sql("select count(*), count(error) from feedback_summaries") == [(15, 12)]
 
 
 @pytest.mark.parametrize(
@@ -155,14 +160,22 @@ def test_extraction_fills_typed_columns_and_leaves_out_what_does_not_fit(
         body = {"alternatives": [{"message": {"role": "assistant", "text": text}}]}
         emulator.fault("completionAsync", "operation_answer", match=supplier, times=None, body=body)
     succeeds(home, "extract_invoices")
-    rows = {row[0]: row[1:] for row in sql("select id, supplier, due, amount, currency from invoices")}
+    fits = "select id, supplier, due, amount, currency from invoices where error is null"
+    rows = {row[0]: row[1:] for row in sql(fits)}
     assert set(rows) == {1, 2, 6, 10}
     assert rows[2] == ("Supplier 2 ", date(2026, 2, 1), Decimal("9999999999.99"), "RUB")
     assert all(f"Supplier {number}" in rows[number][0] for number in (1, 2, 6))
     assert {tuple(map(type, row)) for row in rows.values()} == {(str, date, Decimal, str)}
     assert submissions(emulator) == 4 + 3 * 3  # what does not fit is asked three times
 
+    misfits = sql("select id, supplier, due, amount, currency, error from invoices where error is not null order by id")
+    assert [row[:5] for row in misfits] == [(number, None, None, None, None) for number in (3, 4, 5)]
+    assert all(row[5].startswith("output_validation_error: ") for row in misfits)
+
+    succeeds(home, "extract_invoices")
+    assert submissions(emulator) == 13
     emulator.clear_faults()
+    sql("delete from invoices where error is not null")
     succeeds(home, "extract_invoices")
     assert submissions(emulator) == 13 + 3
     assert sql("select count(*), count(due) from invoices") == [(7, 7)]
