@@ -118,6 +118,7 @@ class Asked:
     path: str
     headers: dict[str, str]
     sni: str | None = None
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,9 @@ class _Answering(BaseHTTPRequestHandler):
     server: Server
 
     def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(self.command, self.path, headers, self.server.sni(self.connection))
+        asked = Asked(self.command, self.path, headers, self.server.sni(self.connection), body)
         self.server.asked.append(asked)
         reply = self.server.reply(asked)
         self.send_response(reply.status)

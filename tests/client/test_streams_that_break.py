@@ -60,7 +60,7 @@ class Playing(BaseHTTPRequestHandler):
 @pytest.fixture
 def player() -> Iterator[Player]:
     with Player() as playing:
-        thread = threading.Thread(target=playing.serve_forever)
+        thread = threading.Thread(target=playing.serve_forever, args=(0.02,))
         thread.start()
         yield playing
         playing.shutdown()

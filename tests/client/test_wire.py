@@ -301,11 +301,12 @@ def test_a_stream_goes_the_same_way(internet: Internet) -> None:
     assert asked.headers["x-data-logging-enabled"] == "false"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("road", ["worker", "triggerer"])
-def test_a_cookie_that_a_gateway_sets_is_not_kept(road: str) -> None:
+def test_a_cookie_that_a_gateway_sets_is_not_kept(road: str, host: str) -> None:
     """It would tie the requests of many tasks to one another, on one road and not on the other."""
     get = REST["get"][0]
     with running(server := Server(lambda asked: Reply({"id": "d7q1"}, headers={"Set-Cookie": "session=1; Path=/"}))):
-        call = replace(get, url=f"http://{server.address}/operations/d7q1")
+        call = replace(get, url=f"http://{host}:{server.server_address[1]}/operations/d7q1")
         send(road, Settings(ApiKey("AQVN1"), folder_id=FOLDER), call, call)
     assert ["cookie" in asked.headers for asked in server.asked] == [False, False]

@@ -83,9 +83,8 @@ class GrpcClient(Client):
         if call.rpc is None:
             return super()._exchange(call, authorization)
         begun = self._begin(call, call.rpc, authorization)
-        if call.rpc.streams:
-            return self._received(call, lambda: _last(begun)) or Answer(200, b"", {})
-        return self._received(call, begun.result) or Answer(200, b"", {})
+        receive = (lambda: _last(begun)) if call.rpc.streams else begun.result
+        return self._received(call, receive) or Answer(200, b"", {})
 
     def _begin(self, call: Call[Any], rpc: Rpc, authorization: str | None) -> Any:
         """Send a request, and return what its answer can be had from."""
