@@ -123,7 +123,7 @@ class Submission:
         record = self._journal.read()
         cleared = record is not None and record.cleared(self._max_tries)
         step = first_step(record, self._fingerprint, cleared=cleared, on_clear=self._policy.on_clear)
-        if record is not None and step is not Step.SUBMIT:
+        if record is not None:
             self._log.info("Found an earlier submission of this task: %s (%s)", record.operation_id, step.value)
         fate = None
         if record is not None and step is Step.LOOK:
@@ -190,7 +190,8 @@ class Submission:
 
     def _submit(self, pauses: Iterator[float]) -> Submitted:
         client = self._hook.get_conn()  # what is wrong with it is no unknown submission
-        for number in range(1, SUBMISSIONS + 1):
+        lost = 0
+        while True:
             intent = Record(
                 self._fingerprint, self._hook.clock(), api=self._api, model=self._model, max_tries=self._max_tries
             )
@@ -205,7 +206,8 @@ class Submission:
                 if not error.arrived:
                     self._strike_out(intent)
                     raise
-                if number == SUBMISSIONS:
+                lost += 1
+                if lost == SUBMISSIONS:
                     raise
                 self._settle_unknown(intent, str(error), pauses)
                 continue
@@ -214,7 +216,6 @@ class Submission:
             self._log.info("Submitted: operation %s", operation.id)
             self._tell("submitted")
             return Submitted(operation.id, intent.submitted_at, intent.deadline(self._policy.timeout), operation)
-        raise AssertionError("the loop above returns or raises")
 
     def _tell(self, name: Literal["submitted", "found"]) -> None:
         tell(Metric(name), tags=tags_of(self._hook.conn_id, self._model))

@@ -1,0 +1,212 @@
+"""Waking up, the last look, and what an attempt may take, to the second: against a hook that is a value."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider.yandex_ai_studio.api.models import Failure, Operation
+from airflow_provider.yandex_ai_studio.durability.resume import (
+    DEFERRAL_MARGIN,
+    LAST_PAUSES,
+    Wakeup,
+    deferral_timeout,
+    last_look,
+    limit_of,
+    margin_before,
+)
+from airflow_provider.yandex_ai_studio.exceptions import (
+    ConnectionNotFound,
+    NotFound,
+    OperationExpired,
+    OperationTimeout,
+    PermissionDenied,
+    RateLimited,
+    RequestError,
+    ServiceUnavailable,
+    TriggerEventError,
+)
+from airflow_provider.yandex_ai_studio.waiting.decision import Outcome, Wait
+
+LOG: Any = logging.getLogger(__name__)
+NOW, DAY = 1_800_000_000.0, 86_400.0
+RUNNING = Operation("d7q1", "responses")
+DONE = Operation("d7q1", "responses", done=True)
+FAILED = Operation("d7q1", "responses", error=Failure(13, "boom"))
+GONE = NotFound("Gone.", status=404)
+REFUSED = PermissionDenied("No.", status=403)
+DOWN = ServiceUnavailable("Down.", status=503)
+THROTTLED = RateLimited("Quota.", status=429)
+
+
+class Hook:
+    """Shows what it is told to, one after the other, and notes what it is asked; the last one stays."""
+
+    def __init__(self, *seen: Operation | Exception) -> None:
+        self.seen = [*seen]
+        self.did: list[Any] = []
+
+    def clock(self) -> float:
+        return NOW
+
+    def get_operation(self, operation_id: str, of: str) -> Operation:
+        self.did.append((operation_id, of))
+        seen = self.seen.pop(0) if len(self.seen) > 1 else self.seen[0]
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
+
+    def pause(self, seconds: float, *, after: Exception) -> None:
+        self.did.append((seconds, after))
+
+
+def look(hook: Any, outcome: Outcome = "ended", *, deadline: float | None = 60.0, age: float = 60.0) -> Any:
+    """Look at an operation whose deadline is in so many seconds."""
+    wait = Wait("d7q1", NOW - age, None if deadline is None else NOW + deadline, api="responses")
+    return last_look(hook, Wakeup(wait, outcome), LOG)
+
+
+@pytest.mark.parametrize(
+    ("seen", "outcome", "deadline", "returned"),
+    [
+        (DONE, "ended", 60.0, DONE),
+        (FAILED, "ended", 60.0, FAILED),
+        (RUNNING, "ended", 60.0, None),
+        (RUNNING, "timeout", 60.0, None),
+        (RUNNING, "timeout", 0.0, RUNNING),
+        (RUNNING, "ended", 0.0, RUNNING),
+        (RUNNING, "timeout", None, RUNNING),
+        (RUNNING, "ended", None, None),
+        (GONE, "ended", 60.0, None),
+        (THROTTLED, "ended", 60.0, None),
+        (DOWN, "ended", 60.0, None),
+        (DOWN, "ended", None, None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Operation | Exception) else str(value),
+)
+def test_a_wait_goes_on_unless_its_operation_has_ended_or_its_time_is_up(
+    seen: Any, outcome: Outcome, deadline: float | None, returned: Operation | None
+) -> None:
+    assert look(Hook(seen), outcome, deadline=deadline) is returned
+
+
+@pytest.mark.parametrize(
+    ("seen", "outcome", "deadline", "age", "error", "said"),
+    [
+        (GONE, "expired", 60.0, 60.0, OperationExpired, "operation d7q1.*30 days"),
+        (GONE, "ended", 60.0, 30 * DAY, OperationExpired, "operation d7q1"),
+        (GONE, "timeout", 0.0, 60.0, OperationTimeout, r"'d7q1'(.|\n)*at the last look(.|\n)*Gone\."),
+        (GONE, "timeout", None, 60.0, OperationTimeout, "last look"),
+        (REFUSED, "ended", 60.0, 60.0, PermissionDenied, "No"),
+        (REFUSED, "expired", 60.0, 60.0, PermissionDenied, "No"),
+        (DOWN, "ended", 0.0, 60.0, ServiceUnavailable, "Down"),
+        (THROTTLED, "timeout", None, 60.0, RateLimited, "Quota"),
+    ],
+)
+def test_what_ends_a_wait_without_an_operation_says_so(
+    seen: RequestError, outcome: Outcome, deadline: float | None, age: float, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said) as caught:
+        look(Hook(seen), outcome, deadline=deadline, age=age)
+    assert caught.value is seen or (caught.value.__cause__ is seen and "Gone." in str(caught.value))
+
+
+def test_results_of_the_other_api_are_not_kept_for_so_long() -> None:
+    assert look(Hook(GONE), age=30 * DAY - 1) is None
+
+
+@pytest.mark.parametrize("error", [REFUSED, GONE, ConnectionNotFound("No connection.")], ids=repr)
+@pytest.mark.parametrize("outcome", ["ended", "timeout", "broken"])
+def test_a_refusal_that_is_a_surprise_is_asked_about_again_after_growing_pauses(
+    outcome: Outcome, error: Exception
+) -> None:
+    hook = Hook(error, error, error, DONE)
+    assert look(hook, outcome) is DONE
+    asked = ("d7q1", "responses")
+    assert hook.did == [asked, *[each for pause in LAST_PAUSES for each in ((pause, error), asked)]]
+
+
+@pytest.mark.parametrize("outcome", ["expired", "refused"])
+def test_a_refusal_that_ended_the_wait_is_asked_about_once(outcome: Outcome) -> None:
+    hook = Hook(REFUSED)
+    with pytest.raises(PermissionDenied):
+        look(hook, outcome)
+    assert hook.did == [("d7q1", "responses")]
+
+
+@pytest.mark.parametrize("error", [DOWN, THROTTLED], ids=repr)
+def test_an_outage_is_not_waited_out_on_a_worker(error: RequestError) -> None:
+    hook = Hook(error)
+    assert look(hook) is None
+    assert hook.did == [("d7q1", "responses")]
+
+
+WAKEUP = Wakeup(Wait("d7q1", NOW, NOW + 60, api="responses"), "ended")
+
+
+def test_an_event_is_read_as_it_was_fired_and_holds_nothing_else() -> None:
+    fired = {
+        "operation_id": "d7q1",
+        "outcome": "ended",
+        "submitted_at": NOW,
+        "deadline": NOW + 60,
+        "api": "responses",
+    }
+    assert WAKEUP.event() == fired
+    assert Wakeup.of(fired) == WAKEUP
+
+
+def test_an_event_of_an_earlier_release_is_read() -> None:
+    bare = {"operation_id": "d7q1", "outcome": "timeout"}
+    assert Wakeup.of(bare) == Wakeup(Wait("d7q1", 0.0, None, api="completion"), "timeout")
+    assert Wakeup.of({**bare, "submitted_at": None}).wait.submitted_at == 0.0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [None, "ended", {}, {"outcome": "ended"}, {"operation_id": "d7q1"}, {"operation_id": "d7q1", "outcome": "won"}],
+    ids=str,
+)
+def test_what_is_no_event_of_this_package_is_told_as_it_is(event: Any) -> None:
+    with pytest.raises(TriggerEventError) as caught:
+        Wakeup.of(event)
+    assert repr(event) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("deadline", "left"), [(NOW + 100, 100.0), (NOW + 0.5, 0.5), (NOW, 0.0), (NOW - 100, 0.0), (None, 0.0)]
+)
+def test_airflow_s_own_timeout_of_a_deferral_comes_after_the_trigger_s_deadline(
+    deadline: float | None, left: float
+) -> None:
+    assert deferral_timeout(Wait("d7q1", NOW, deadline), NOW) == timedelta(seconds=left) + DEFERRAL_MARGIN
+
+
+@pytest.mark.parametrize(
+    ("limit", "timeout", "margin"),
+    [(7200.0, 3600.0, 3600.0), (3600.0, 3600.0, 60.0), (3600.0, 7200.0, 60.0), (100.0, 100.0, 10.0)],
+)
+def test_a_trigger_stops_before_airflow_s_limit_by_the_room_that_there_is(
+    limit: float, timeout: float, margin: float
+) -> None:
+    assert margin_before(timedelta(seconds=limit), timeout) == margin
+
+
+@pytest.mark.parametrize(
+    ("limit", "started", "ends"),
+    [
+        (None, None, None),
+        (None, datetime(2026, 1, 1, tzinfo=UTC), None),
+        (timedelta(hours=1), None, None),
+        (timedelta(hours=1), datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 1, tzinfo=UTC).timestamp()),
+    ],
+)
+def test_an_attempt_ends_when_its_execution_timeout_has_passed_since_it_began(
+    limit: timedelta | None, started: datetime | None, ends: float | None
+) -> None:
+    task: Any = SimpleNamespace(execution_timeout=limit)
+    assert limit_of(task, started) == ends
