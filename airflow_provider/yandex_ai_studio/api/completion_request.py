@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from airflow_provider.yandex_ai_studio.api import checks
 from airflow_provider.yandex_ai_studio.api.models import Message
@@ -101,7 +101,8 @@ def _tool(tool: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     match tool:
         case {"name": str(name)} if name and set(tool) <= TOOL_FIELDS:
             if isinstance(tool.get("parameters", {}), Mapping):
-                return cast("Mapping[str, Any]", checks.plain(tool, "tools"))
+                plain: Mapping[str, Any] = checks.plain(tool, "tools")
+                return plain
     raise checks.wrong(
         f"Tool {number} of `tools` must be a mapping with a 'name', 'parameters' that are a JSON schema, and none but "
         f"{', '.join(sorted(TOOL_FIELDS))}; it is {checks.shape(tool)}"
