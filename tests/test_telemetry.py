@@ -27,8 +27,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from airflow_provider.yandex_ai_studio import telemetry
-from airflow_provider.yandex_ai_studio.bulk.ledger import Tally
 from airflow_provider.yandex_ai_studio.bulk.progress import metrics_between
+from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ContentFiltered, InvalidOutput, OperationFailed, RateLimited
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook

@@ -15,8 +15,9 @@ from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Price
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     BudgetExceeded,
+    RowsFailed,
 )
-from bulk_task import BulkTask, rows_of, texts
+from bulk_task import API_KEY, FOLDER, BulkTask, rows_of, texts
 
 
 @pytest.mark.parametrize("bound", [{"max_total_tokens": 4000}, {"max_cost": 1.2}])
@@ -54,6 +55,87 @@ def test_a_bound_counts_what_may_have_been_billed_without_a_use(
     used = [row["usage"]["total_tokens"] for row in rows_of(tmp_path / "out") if row["usage"]]
     assert run.submissions == len(used) + 8
     assert run.submissions * min(used) <= 4000
+
+
+USED = {"inputTextTokens": "60", "completionTokens": "50", "totalTokens": "110"}
+WITHHELD = [{"message": {"role": "assistant"}, "status": "ALTERNATIVE_STATUS_CONTENT_FILTER"}]
+
+
+@pytest.mark.parametrize("output", [True, False])
+def test_a_bound_counts_what_rows_that_failed_took_in_earlier_attempts(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path, output: bool
+) -> None:
+    emulator.fault("completionAsync", "operation_answer", times=None, body={"alternatives": WITHHELD, "usage": USED})
+    where = {"output_path": str(tmp_path / "out")} if output else {}
+    run = task(inputs=texts(4), max_tokens=50, max_total_tokens=700, **where)
+    with pytest.raises(RowsFailed):
+        run.attempt()
+    for _ in range(2):
+        with pytest.raises(BudgetExceeded):
+            run.attempt()
+    assert run.submissions * 110 <= 700
+
+
+def test_a_bound_counts_operations_that_took_too_long(connect: Callable[..., None], tmp_path: Path) -> None:
+    with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=600) as emulator:
+        connect(host=emulator.url, password=API_KEY, extra={"folder_id": FOLDER})
+        emulator.fault("completionAsync", "operation_answer", times=None, body={"usage": USED})
+        where = {"output_path": str(tmp_path / "out"), "chunk_size": 1}  # each has its part before the next is asked
+        run = BulkTask(emulator, inputs=texts(12), max_tokens=50, max_total_tokens=400, timeout=60, **where)
+        run.emulator_seconds = 60.0
+        with pytest.raises(BudgetExceeded, match=r"up to [0-9]+ tokens may have been without a use"):
+            run.attempt()
+        run.clock.sleep(700)
+        with pytest.raises(BudgetExceeded):
+            run.attempt()
+        assert run.submissions * 110 <= 400
+        run.parameters.pop("max_total_tokens")
+        run.parameters["timeout"] = 7200
+        assert run.attempt()["counts"]["succeeded"] == run.submissions == 12
+
+
+def test_a_bound_remembers_the_longest_answer_over_stretches_and_attempts(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    used = {"inputTextTokens": "20", "completionTokens": "9000", "totalTokens": "9020"}
+    full = {"code": 8, "message": "quota ai.textGenerationAsyncRequestsPerHour.count exceeded"}
+    emulator.fault("completionAsync", "status", status=429, after=2, times=2, body=full)
+    emulator.fault("completionAsync", "operation_answer", times=None, body={"usage": used})
+    run = task(inputs=texts(40), output_path=str(tmp_path / "out"), max_total_tokens=60_000, chunk_size=2)
+    with pytest.raises(BudgetExceeded):
+        run.attempt()
+    assert len(run.deferrals) > 1
+    assert run.submissions * 9020 <= 60_000
+    with pytest.raises(BudgetExceeded):
+        run.attempt()
+    assert run.submissions * 9020 <= 60_000
+
+
+def test_a_bound_counts_instructions_and_schema_for_what_is_under_way(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    """The service counts a token for each character, the most that it may."""
+    schema = {"type": "object", "properties": {"title": {"type": "string", "description": "x" * 400}}}
+    said = "Be brief. " * 50
+    tokens = 500 + len(json.dumps(schema)) + 60
+    used = {"inputTextTokens": str(tokens), "completionTokens": "50", "totalTokens": str(tokens + 50)}
+    alternatives = [{"message": {"role": "assistant", "text": "{}"}, "status": "ALTERNATIVE_STATUS_FINAL"}]
+    emulator.fault(
+        "completionAsync", "operation_answer", times=None, body={"alternatives": alternatives, "usage": used}
+    )
+    where = {"output_path": str(tmp_path / "out")}
+    run = task(
+        inputs=texts(40),
+        instructions=said,
+        json_schema=schema,
+        max_tokens=50,
+        max_total_tokens=9000,
+        chunk_size=5,
+        **where,
+    )
+    with pytest.raises(BudgetExceeded):
+        run.attempt()
+    assert 5 < run.submissions <= 9000 // (tokens + 50)
 
 
 def test_an_estimate_submits_nothing_and_is_near(task: Callable[..., BulkTask], tmp_path: Path) -> None:

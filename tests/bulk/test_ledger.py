@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
-from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk, Head, Ledger, Tally
+from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk, Head, Ledger
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan
+from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from support import Store
 
 COUNTS = (6, 5, 4, 3, 2, 1)
-TALLY = Tally(COUNTS, Usage(1, 2, 3, 4), 7, 8, 9)
+TALLY = Tally(COUNTS, Usage(1, 2, 3, 4), 7, 8, 9, 10)
 FULL = Chunk(
     number=3,
     size=10,
@@ -42,11 +43,11 @@ WRITTEN = {
     "losses": {"0": 1},
     "verdicts": {"8": ["error", {"type": "refused"}], "9": ["missing", None]},
     "redo": [1, 2, 4],
-    "tally": [[6, 5, 4, 3, 2, 1], [1, 2, 3, 4], 7, 8, 9],
+    "tally": [[6, 5, 4, 3, 2, 1], [1, 2, 3, 4], 7, 8, 9, 10],
     "done": True,
     "run": "r1",
 }
-EMPTY = {"number": 0, "size": 2, "digest": "d", "tally": [[0] * 6, [0] * 4, 0, 0, 0]}
+EMPTY = {"number": 0, "size": 2, "digest": "d", "tally": [[0] * 6, [0] * 4, 0, 0, 0, 0]}
 
 
 def test_a_chunk_is_written_down_in_full_and_read_again() -> None:
@@ -63,11 +64,37 @@ def test_what_is_empty_is_not_written_down() -> None:
 
 
 def test_tallies_add_up_in_each_of_their_numbers() -> None:
-    one = Tally((1, 2, 3, 4, 5, 6), Usage(10, 20, 30, 40), 50, 60, 70)
-    assert TALLY.plus(one) == Tally((7, 7, 7, 7, 7, 7), Usage(11, 22, 33, 44), 57, 68, 79)
+    one = Tally((1, 2, 3, 4, 5, 6), Usage(10, 20, 30, 40), 50, 60, 70, 80)
+    assert TALLY.plus(one) == Tally((7, 7, 7, 7, 7, 7), Usage(11, 22, 33, 44), 57, 68, 79, 90)
     assert Tally.of(json.loads(json.dumps(one.value()))) == one
+    assert TALLY.without_rows() == Tally(spent=Usage(1, 2, 3, 4), submissions=7, lost=8, repeated=9)
     with pytest.raises(ValueError, match="zip"):
         TALLY.plus(Tally((1,)))
+
+
+def test_a_tally_of_another_release_is_read_as_far_as_it_is_known() -> None:
+    short, long = TALLY.value()[:-1], [*TALLY.value(), "unknown"]
+    assert (Tally.of(short), Tally.of(long)) == (Tally(COUNTS, Usage(1, 2, 3, 4), 7, 8, 9), TALLY)
+
+
+def test_an_operation_that_takes_too_long_may_be_billed_until_it_is_read() -> None:
+    chunk = Chunk(0, 4, "d", ids={row: (f"op{row}", 1.0) for row in range(4)})
+    chunk.conclude(0, "error", {"type": "timeout"}, Usage(), keep_operation=True)
+    chunk.conclude(1, "error", {"type": "refused"}, Usage())
+    assert chunk.late == 1
+    chunk.complete((2, 2, 0, 0, 0, 0), Usage(), keep=[0, 1, 3])
+    assert (chunk.late, chunk.tally.late, sorted(chunk.ids)) == (1, 1, [0, 3])
+    chunk.reopen([0, 1])
+    assert (chunk.late, chunk.tally.late, chunk.running) == (0, 0, [0, 3])
+    chunk.tally = Tally(late=1)
+    chunk.reopen(None)
+    assert chunk.tally.late == 0
+
+
+def test_an_operation_that_is_struck_out_stays_paid_for() -> None:
+    chunk = Chunk(0, 1, "d", ids={0: ("op0", 1.0)})
+    chunk.strike_out(0, Usage(1, 2, 3))
+    assert (chunk.waiting, chunk.tally) == ([0], Tally(spent=Usage(1, 2, 3)))
 
 
 def test_a_tally_is_flawed_by_any_row_without_an_answer() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
 from airflow_provider.yandex_ai_studio.bulk.hourly_quota import HourlyQuota
-from airflow_provider.yandex_ai_studio.bulk.ledger import Tally
 from airflow_provider.yandex_ai_studio.bulk.money import Price
 from airflow_provider.yandex_ai_studio.bulk.progress import Progress, metrics_between
+from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.telemetry import Metric
 
 BEGUN = Progress(rows=1000, done=600, again=0, running=50, failed=3, spent=Usage(3, 2, 5), restored=500, seconds=360.0)

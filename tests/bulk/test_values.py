@@ -14,12 +14,13 @@ from airflow_provider.yandex_ai_studio.bulk.estimate import sample
 from airflow_provider.yandex_ai_studio.bulk.finish import manifest_of
 from airflow_provider.yandex_ai_studio.bulk.folder import json_lines_of, parquet_of, rows_of_parquet
 from airflow_provider.yandex_ai_studio.bulk.hourly_quota import LONGEST_PAUSE, SHORTEST_PAUSE, HourlyQuota
-from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Tally
+from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head
 from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Price, price_of
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, look_through
 from airflow_provider.yandex_ai_studio.bulk.progress import Progress
 from airflow_provider.yandex_ai_studio.bulk.result import failed
 from airflow_provider.yandex_ai_studio.bulk.rows import InMemory
+from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 
 SIZE = 8
 USED = Usage(3, 2, 5)

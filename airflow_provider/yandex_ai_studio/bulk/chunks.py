@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
 from airflow_provider.yandex_ai_studio.bulk.folder import Folder, counts_of
-from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger, Tally
+from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger
 from airflow_provider.yandex_ai_studio.bulk.money import Price, plus
 from airflow_provider.yandex_ai_studio.bulk.plan import Reader, Request, digest_of
 from airflow_provider.yandex_ai_studio.bulk.progress import metrics_between
 from airflow_provider.yandex_ai_studio.bulk.result import MISSING, STATUSES, Result
+from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.telemetry import Metric
 
@@ -203,7 +204,7 @@ class Chunks:
         for opened in self.open.values():
             for row, answer in opened.answers.items():
                 if answer.status != "success" and not answer.keep_operation:
-                    opened.chunk.ids.pop(row, None)
+                    opened.chunk.strike_out(row, answer.used)
             self._ledger.write(opened.chunk)
 
     def close(self, opened: OpenChunk) -> None:
@@ -300,6 +301,11 @@ class Chunks:
     def running(self) -> int:
         """How many operations are under way, or not read yet."""
         return sum(len(opened.unread) for opened in self.open.values())
+
+    @property
+    def late(self) -> int:
+        """How many operations took too long, so that nobody knows what they may be billed for yet."""
+        return self._written.late + sum(opened.chunk.late for opened in self.open.values())
 
     @property
     def to_read_again(self) -> int:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.bulk.folder import Folder
-from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk, Head, Ledger, Tally
+from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk, Head, Ledger
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan
+from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 

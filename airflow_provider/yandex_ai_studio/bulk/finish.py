@@ -8,9 +8,10 @@ from typing import Any
 
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
 from airflow_provider.yandex_ai_studio.bulk.folder import Folder, counts_of
-from airflow_provider.yandex_ai_studio.bulk.ledger import Head, Tally
+from airflow_provider.yandex_ai_studio.bulk.ledger import Head
 from airflow_provider.yandex_ai_studio.bulk.money import Price
 from airflow_provider.yandex_ai_studio.bulk.result import STATUSES
+from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.exceptions import RowsFailed
 
 COUNTS = ("succeeded", "errored", "invalid_output", "expired", "cancelled", "missing")

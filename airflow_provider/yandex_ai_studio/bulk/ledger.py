@@ -8,62 +8,15 @@ and a chunk is done only when its part of the output is. The values do no I/O; :
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
-from airflow_provider.yandex_ai_studio.bulk.money import plus
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Twin
-from airflow_provider.yandex_ai_studio.bulk.result import STATUSES
+from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.durability.journal import RETENTION, Store
 
 KEY = "yandex_ai_studio_bulk"
-
-
-@dataclass(frozen=True)
-class Tally:
-    """
-    What a chunk, or a run, has come to.
-
-    :param counts: Rows by status, in the order of :data:`~...result.STATUSES`.
-    :param spent: Tokens of all attempts.
-    :param submissions: Operations that are known.
-    :param lost: Submissions of which nobody knows whether they were taken.
-    :param repeated: Rows submitted again because their generation failed.
-    """
-
-    counts: tuple[int, ...] = (0,) * len(STATUSES)
-    spent: Usage = Usage()  # noqa: RUF009 - it is frozen
-    submissions: int = 0
-    lost: int = 0
-    repeated: int = 0
-
-    @property
-    def flawed(self) -> bool:
-        """Whether rows are without an answer."""
-        return sum(self.counts[1:]) > 0
-
-    def plus(self, other: Tally) -> Tally:
-        """Add another one."""
-        return Tally(
-            tuple(one + more for one, more in zip(self.counts, other.counts, strict=True)),
-            plus(self.spent, other.spent),
-            self.submissions + other.submissions,
-            self.lost + other.lost,
-            self.repeated + other.repeated,
-        )
-
-    def value(self) -> list[Any]:
-        """Return plain JSON."""
-        spent = self.spent
-        tokens = [spent.input_tokens, spent.completion_tokens, spent.total_tokens, spent.reasoning_tokens]
-        return [list(self.counts), tokens, self.submissions, self.lost, self.repeated]
-
-    @classmethod
-    def of(cls, value: Any) -> Tally:
-        """Read what :meth:`value` gave."""
-        counts, tokens, submissions, lost, repeated = value
-        return cls(tuple(counts), Usage(*tokens), submissions, lost, repeated)
 
 
 @dataclass
@@ -95,7 +48,7 @@ class Chunk:
     losses: dict[int, int] = field(default_factory=dict)
     verdicts: dict[int, tuple[str, dict[str, Any] | None]] = field(default_factory=dict)
     redo: tuple[int, ...] | None = None
-    tally: Tally = Tally()
+    tally: Tally = Tally()  # noqa: RUF009 - it is frozen
     done: bool = False
     run: str = ""
 
@@ -117,6 +70,11 @@ class Chunk:
         """The rows whose operation is to be read, those submitted first at the front."""
         rows = [row for row in self.ids if row not in self.verdicts]
         return sorted(rows, key=lambda row: self.ids[row][1])
+
+    @property
+    def late(self) -> int:
+        """How many operations took too long: they may have an answer yet, for another attempt, and are billed then."""
+        return sum(row in self.ids for row in self.verdicts)
 
     def intend(self, rows: Iterable[int]) -> None:
         """Note that rows are about to be submitted."""
@@ -162,6 +120,11 @@ class Chunk:
         self.verdicts[row] = (status, error)
         self._count(spent=used)
 
+    def strike_out(self, row: int, used: Usage) -> None:
+        """Forget an operation that ended without an answer, but not what it took: another attempt asks the row anew."""
+        self.ids.pop(row, None)
+        self._count(spent=used)
+
     def complete(self, counts: Iterable[int], used: Usage, keep: Iterable[int] = ()) -> None:
         """
         Note that the part of the output is complete.
@@ -170,15 +133,15 @@ class Chunk:
         :param used: Tokens of the answers that came since the chunk was opened.
         :param keep: Rows whose operation is read again, should the chunk be opened again.
         """
-        self.tally = Tally(tuple(counts)).plus(_without_counts(self.tally)).plus(Tally(spent=used))
         self.ids = {row: self.ids[row] for row in keep if row in self.ids}
+        taken = Tally(tuple(counts), used, late=self.late)
+        self.tally = taken.plus(self.tally.without_rows())
         self.done, self.intent, self.redo = True, (), None
 
     def reopen(self, rows: Iterable[int] | None) -> None:
         """Ask rows of a chunk that was done again: these, or all. What they took stays counted."""
         self.done, self.redo = False, None if rows is None else tuple(rows)
-        if rows is None:
-            self.tally = _without_counts(self.tally)
+        self.tally = self.tally.without_rows() if rows is None else replace(self.tally, late=0)
         self.start_over()
 
     def start_over(self) -> None:
@@ -356,7 +319,3 @@ class Ledger:
     def forget_chunk(self, number: int) -> None:
         """Forget what is known of a chunk of another run."""
         self._store.delete(f"{KEY}_{number}")
-
-
-def _without_counts(tally: Tally) -> Tally:
-    return Tally((0,) * len(STATUSES), tally.spent, tally.submissions, tally.lost, tally.repeated)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
-from airflow_provider.yandex_ai_studio.bulk.ledger import Tally
 from airflow_provider.yandex_ai_studio.bulk.money import Price
 from airflow_provider.yandex_ai_studio.bulk.result import STATUSES
+from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.telemetry import Metric, tokens
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
@@ -313,12 +314,13 @@ class Submitting:
             return rows
         tally = self._chunks.tally()
         running = self._chunks.running
-        expected = bounds.most(self._head.longest_prompt, self._head.longest_answer)
-        lost = times(expected, tally.lost)
+        beside = self._characters_before
+        expected = bounds.most(self._head.longest_prompt + beside, self._head.longest_answer)
+        lost = times(expected, tally.lost + self._chunks.late)
         most = plus(plus(tally.spent, lost), times(expected, running))
         within: list[int] = []
         for row in rows:
-            characters = len(self._chunks.requests(opened.chunk)[row].prompt) + self._characters_before
+            characters = len(self._chunks.requests(opened.chunk)[row].prompt) + beside
             next_one = bounds.most(characters, self._head.longest_answer)
             most = plus(most, next_one)
             if not bounds.allow(most):
@@ -330,7 +332,9 @@ class Submitting:
 
     @property
     def _characters_before(self) -> int:
-        return sum(len(message.text or "") for message in self._instructions)
+        schema = self._base.output.schema
+        form = len(json.dumps(schema)) if schema else 0  # whether it is billed is not documented
+        return form + sum(len(message.text or "") for message in self._instructions)
 
     @property
     def refused_alike(self) -> BadRequest | None:
