@@ -58,11 +58,12 @@ class BulkTask:
         self.event: dict[str, Any] = {}
         self.most_stretches = 200
         self.values: dict[str, Any] = {}
+        self.dag: dict[str, Any] = {}
         self.emulator_seconds = 20.0
         self.keeps_kwargs = True
 
     def operator(self) -> YandexAIStudioBulkCompletionOperator:
-        with DAG("dag"):
+        with DAG("dag", **self.dag):
             operator = YandexAIStudioBulkCompletionOperator(task_id="generate", **self.parameters)
         operator.hook = YandexAIStudioHook(CONN_ID, clock=lambda: self.clock.now, sleep=self.clock.sleep)
         return operator

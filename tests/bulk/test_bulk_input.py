@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from airflow.sdk import ObjectStoragePath
@@ -14,7 +15,7 @@ from airflow_provider.yandex_ai_studio.bulk.storage import reason_of
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
 )
-from bulk_task import BulkTask, file_of, texts
+from bulk_task import BulkTask, file_of, rows_of, texts
 
 SECRET = "a private text"
 
@@ -39,6 +40,9 @@ SECRET = "a private text"
         ({"inputs": [{"text": SECRET}]}, ["Set `prompt`, e.g. {{ row.text }}: row 0", "keys ['text']"]),
         ({"inputs": [{"id": 1}, {"id": 1}], "prompt": "x{{ row.id }}", "id_field": "id"}, ["Rows 0 and 1", "`id`"]),
         ({"inputs": [{"a": SECRET}], "prompt": "{{ row.a }}", "id_field": "id"}, ["Row 0", "`id`"]),
+        ({"inputs": [{"id": "a\ud800"}], "prompt": "x{{ row.id }}", "id_field": "id"}, ["half a character"]),
+        ({"inputs": [{"id": "\ud800"}], "prompt": "{{ 'x' }}", "id_field": "id"}, ["Mend `id` of row 0", "half a"]),
+        ({"inputs": __file__ + ".parquet"}, ["There is no file"]),
         ({"inputs": [SECRET], "prompt": "{{ row"}, ["Mend the template in `prompt`, line 1: unexpected end"]),
         ({"inputs": [SECRET], "output_path": "/proc/nowhere"}, ["can't be written (No such file or directory)"]),
         ({"inputs": [SECRET] * 1001, "deduplicate": False}, ["`output_path`", "1001"]),
@@ -75,6 +79,33 @@ def test_bad_input_is_refused_before_anything_is_paid_for(
     assert caught.value.__cause__ is None  # one traceback
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     assert run.submissions == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"no parquet"])
+def test_a_file_that_is_no_parquet_is_refused(task: Callable[..., BulkTask], tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "in.parquet").write_bytes(content)
+    with pytest.raises(ConfigurationError, match="which `inputs` names: it can't be read as Parquet"):
+        task(inputs=str(tmp_path / "in.parquet")).attempt()
+
+
+def test_a_row_may_be_the_text_none_where_a_prompt_may_not(task: Callable[..., BulkTask]) -> None:
+    assert "None" in task(inputs=["Very good.", "None"]).attempt()[1]
+    rows = [{"text": "Very good."}, {"text": " None "}]
+    assert "None" in task(inputs=rows, prompt="{{ row.text }}").attempt()[1]
+
+
+def test_an_id_may_be_a_uuid(task: Callable[..., BulkTask], tmp_path: Path) -> None:
+    rows = [{"id": UUID(int=number), "text": text} for number, text in enumerate(texts(2))]
+    task(inputs=rows, prompt="{{ row.text }}", id_field="id", output_path=str(tmp_path / "out")).attempt()
+    assert [row["custom_id"] for row in rows_of(tmp_path / "out")] == [str(row["id"]) for row in rows]
+
+
+@pytest.mark.parametrize("row", ["42", "[1, 2]", "'quoted'", "0x1F"])
+def test_a_prompt_is_a_text_though_its_dag_renders_native_objects(task: Callable[..., BulkTask], row: str) -> None:
+    run = task(inputs=[{"text": row}], prompt="{{ row.text }}")
+    run.dag["render_template_as_native_obj"] = True
+    (answer,) = run.attempt()
+    assert row in answer
 
 
 def test_rows_are_data_and_never_templates(task: Callable[..., BulkTask]) -> None:

@@ -569,13 +569,13 @@ def test_a_list_has_no_keys_for_xcoms_of_their_own() -> None:
             each()
 
 
-def test_an_output_that_renders_to_nothing_has_no_keys_either(make: Make, emulator: Emulator) -> None:
+def test_an_output_that_renders_to_nothing_is_refused(make: Make, emulator: Emulator) -> None:
     @task.yandex_ai_studio(bulk=True, multiple_outputs=True, output_path="{{ ds[:0] }}")
     def tell():
         return ["Tell of ducks."]
 
     run = make(tell)
-    with pytest.raises(ConfigurationError, match="multiple_outputs"):
+    with pytest.raises(ConfigurationError, match="Give `output_path` a folder"):
         run.attempt()
     assert run.submissions == 0
 

@@ -103,7 +103,7 @@ class Attempt:
         if folder is not None:
             if head is None and folder.holds_answers():
                 self.log.warning(PAID_AGAIN, self.output_path)
-            folder.claim(self._plan.fingerprint, self._plan.rows)
+            folder.claim(self._plan.fingerprint, self._plan.rows, self.hook.sleep)
         if head is None:
             head = self._new()
         else:

@@ -212,6 +212,7 @@ class Chunks:
         if self._folder is None:
             return
         chunk = opened.chunk
+        self._folder.check_again(self.head.fingerprint)
         rows = self.rows(opened)
         self._folder.write_part(chunk.number, rows)
         chunk.complete(counts_of(rows, STATUSES), _used(opened.answers.values()), opened.kept)

@@ -30,6 +30,7 @@ def write_end(
     """
     head = chunks.head
     close_all(chunks)
+    folder.check_again(head.fingerprint)
     parts = [folder.part_name(number) for number in range(head.chunks) if any(head.done[number].counts)]
     whole = chunks.tally()
     for name, rows in _parts_of_twins(chunks, folder):

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Literal
 
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.bulk.rows import pyarrow_parquet
 from airflow_provider.yandex_ai_studio.bulk.storage import reason_of, storage_path
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 OutputFormat = Literal["jsonl", "parquet"]
 
 MANIFEST = "manifest.json"
 OWNER = "_request_set.json"
 """Says whose output this is while there is no manifest yet. Readers of parts skip names that begin so."""
+
+SETTLED_AFTER = 2.0
+"""Seconds after which a claim on object storage is looked at again: that of another run may have come after it."""
 
 NO_LINE_ENDS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
 """A line must stay one to those who split a text at all that Python takes for the end of a line."""
@@ -67,15 +71,18 @@ class Folder:
                 "parameters have changed. Give each set a folder of its own ({{ run_id }}, say), or delete this one"
             )
 
-    def claim(self, fingerprint: str, rows: int) -> None:
+    def claim(self, fingerprint: str, rows: int, sleep: Callable[[float], None]) -> None:
         """
-        Say whose output this is, before anything is paid for.
+        Say whose output this is, before anything is paid for. Of two runs that do so at one time, one is refused.
 
-        :raises ConfigurationError: It can't be written.
+        :param sleep: Waits some seconds: on object storage, the one is kept that was written last.
+        :raises ConfigurationError: It can't be written, or another run was faster.
         """
+        data = _json({"fingerprint": fingerprint, "rows": rows})
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._write(OWNER, _json({"fingerprint": fingerprint, "rows": rows}))
+            free = self.owner() is None
+            self._write(OWNER, data, first=free)
         except Exception as error:  # each object storage has its own errors
             reason = reason_of(error) if isinstance(error, OSError) else None
             refused = wrong(
@@ -83,6 +90,22 @@ class Folder:
                 f"({reason or type(error).__name__})"
             )
             raise refused from None if reason else error
+        if free and not self._local:
+            sleep(SETTLED_AFTER)
+        self.check(fingerprint)
+
+    def check_again(self, fingerprint: str) -> None:
+        """
+        See whether the output still belongs to these requests, before something is written there.
+
+        :raises ConfigurationError: Another run has taken it meanwhile.
+        """
+        if self.owner() not in (None, fingerprint):
+            raise ConfigurationError(
+                f"Give each set of requests an `output_path` of its own ({{{{ run_id }}}}, say): another run has taken "
+                f"{str(self.path)!r} while this one went on.\nNothing of this run is written there any more. What was "
+                "submitted is written down."
+            )
 
     def names(self) -> set[str]:
         """Return the names of what is there."""
@@ -117,15 +140,33 @@ class Folder:
         """Take the manifest away: the output is being worked on."""
         (self.path / MANIFEST).unlink(missing_ok=True)
 
-    def _write(self, name: str, data: bytes) -> None:
+    @property
+    def _local(self) -> bool:
+        return self.path.protocol in ("", "file")
+
+    def _write(self, name: str, data: bytes, *, first: bool = False) -> None:
+        """
+        Write a file as a whole.
+
+        :param first: Only if there is none; one that another process writes at the same time stays.
+        """
         target = self.path / name
-        if target.protocol not in ("", "file"):
+        if not self._local:
             target.write_bytes(data)  # an object appears at once
             return
         local = Path(target.path)
-        beside = local.with_name(f"_{local.name}.{os.getpid()}")
+        beside = local.with_name(f"_{local.name}.{token_hex(4)}")  # other containers have the same process ids
         beside.write_bytes(data)
-        beside.replace(local)
+        if first:
+            try:
+                local.hardlink_to(beside)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links
+                beside.replace(local)
+            beside.unlink(missing_ok=True)
+        else:
+            beside.replace(local)
 
 
 def json_lines_of(rows: Rows) -> bytes:

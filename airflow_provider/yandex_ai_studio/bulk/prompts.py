@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError
 
@@ -127,7 +128,7 @@ def prompt_of(row: Any, index: int, render: Callable[[Any], str] | None) -> str:
     if render is None:
         if not isinstance(row, str):
             raise wrong(f"Set `prompt`, e.g. {{{{ row.text }}}}: {where} is {shape(row)}, and no text")
-        return text(row, where)
+        return text(row, where, may_be_none=True)  # a row is data: somebody has answered so
     if not isinstance(row, str | Mapping):
         raise wrong(f"R{where[1:]} must be a text or a mapping; it is {shape(row)}")
     try:
@@ -143,7 +144,7 @@ def prompt_of(row: Any, index: int, render: Callable[[Any], str] | None) -> str:
         raise wrong(_unknown(str(error), row, where)) from None
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise wrong(f"`prompt` can't be filled for {where} ({type(error).__name__})") from None
-    return text(prompt, f"the `prompt` of {where}")
+    return text(prompt, f"the `prompt` of {where}", may_be_none=True)
 
 
 def custom_id_of(row: Any, index: int, field: str | None) -> str:
@@ -158,9 +159,9 @@ def custom_id_of(row: Any, index: int, field: str | None) -> str:
     if isinstance(row, Mapping) and field not in row:
         raise wrong(f"Row {index} of `inputs` has no field `{field}`, which `id_field` names; it has {_names(row)}")
     value = row.get(field) if isinstance(row, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+    if isinstance(value, bool) or not isinstance(value, str | int | UUID) or value == "":
         raise wrong(f"Row {index} of `inputs` has {shape(value)} in `{field}`; an id is a text or a whole number")
-    return str(value)
+    return text(str(value), f"`{field}` of row {index} of `inputs`", may_be_none=True)
 
 
 def _unknown(message: str, row: Any, where: str) -> str:

@@ -166,6 +166,10 @@ class Parquet:
                     yield place, rows
         except UNREADABLE as error:
             raise _unreadable(self._path, error) from None
+        except ValueError as error:  # most of pyarrow's errors are of that kind
+            raise wrong(
+                f"Mend {str(self._path)!r}, which `inputs` names: it can't be read as Parquet ({type(error).__name__})"
+            ) from None
 
     def chunk(self, number: int, size: int, place: int) -> list[Any]:
         """Read one chunk again. Those that follow one another are read in one pass."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 
-from airflow_provider.yandex_ai_studio.api.checks import choice, count, positive, text, wrong
+from airflow_provider.yandex_ai_studio.api.checks import choice, count, is_absent, positive, shape, text, wrong
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, templatable
 from airflow_provider.yandex_ai_studio.bulk.rows import no_rows, suffix_of
@@ -225,6 +225,11 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
             raise no_rows(self.inputs)
 
     def _check_output(self) -> None:
+        if is_absent(self.output_path):
+            raise wrong(
+                f"Give `output_path` a folder, or leave it out: it is {shape(self.output_path)}. Did the task before "
+                "it return one?"
+            )
         if self.output_format != "jsonl" and not self.output_path:
             raise wrong("Give `output_path`, or leave `output_format` out: without a folder, nothing is written")
         if self.multiple_outputs and not (self.output_path or self.estimate):
@@ -336,7 +341,9 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
             return base, Limits(self.row_retries, seconds_of(self.timeout), self.max_failed_rows, bounds)
 
         base, limits = with_model(self.model)
-        environment = self.get_template_env(self.get_dag() if self.has_dag() else None)  # type: ignore[no-untyped-call]
+        dag = self.get_dag() if self.has_dag() else None  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+        # A prompt is a text, and no value of Python, whatever `render_template_as_native_obj` makes of other parameters
+        environment = dag.get_template_env(force_sandboxed=True) if dag else self.get_template_env()
         render = None if self.prompt is None else template(self.prompt, environment, context)
         return Attempt(
             hook=self.hook,
