@@ -178,13 +178,6 @@ def test_an_estimate_without_bound_and_price_says_what_it_takes_for_granted(
     assert "no cost: that needs a price of 'yandexgpt-lite' in the mode 'async' in `prices` of the connection" in told
 
 
-@pytest.mark.parametrize(
-    ("cost", "words"), [(0.0, "0.00 RUB"), (0.000021, "0.000021 RUB"), (0.0099, "0.009900 RUB"), (0.01, "0.01 RUB")]
-)
-def test_a_cost_below_a_kopeck_is_no_nothing(cost: float, words: str) -> None:
-    assert Price(0.2, 0.4, "RUB").words(cost) == words
-
-
 def test_an_estimate_of_one_row_is_told_in_words() -> None:
     told = Estimate(1, 1, 1, 5, 2000, Bounds(price=Price(0.2, 0.4, "RUB"))).line()
     assert told == (

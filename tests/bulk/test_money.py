@@ -19,6 +19,26 @@ def test_a_usage_costs_its_two_sides_per_thousand_to_a_millionth() -> None:
     assert Price(0.0001, 0.0003, "RUB").of(Usage(7, 9, 16)) == 0.000003
 
 
+@pytest.mark.parametrize(
+    ("cost", "words", "digits"),
+    [
+        (0.0, "0.00", "0"),
+        (0.000021, "0.000021", "0.000021"),
+        (0.0099, "0.009900", "0.0099"),
+        (0.01, "0.01", "0.01"),
+        (0.1, "0.10", "0.1"),
+        (1.16304, "1.16", "1.16304"),
+        (100.0, "100.00", "100"),
+    ],
+)
+def test_a_cost_is_said_to_the_hundredth_where_there_is_one_or_to_the_last_digit(
+    cost: float, words: str, digits: str
+) -> None:
+    assert (RUBLES.words(cost), RUBLES.digits(cost)) == (f"{words} RUB", f"{digits} RUB")
+    nameless = Price(0.2, 0.4, "")
+    assert (nameless.words(cost), nameless.digits(cost)) == (words, digits)
+
+
 def test_usages_add_up_and_multiply_in_each_of_their_numbers() -> None:
     assert plus(Usage(1, 2, 3, 4), Usage(10, 20, 30, 40)) == Usage(11, 22, 33, 44)
     assert times(Usage(1, 2, 3, 4), 10) == Usage(10, 20, 30, 40)

@@ -112,9 +112,18 @@ def test_a_path_keeps_the_connection_that_it_was_given() -> None:
     assert source._path is path
 
 
-@pytest.mark.parametrize("inputs", [{"a": 1}, b"rows", 5, {"a"}, None])
-def test_what_is_no_list_and_no_path_is_named(inputs: Any) -> None:
-    with pytest.raises(ConfigurationError, match=rf"Give `inputs` a list, .*: it is .*\.{NOTHING_SENT}"):
+@pytest.mark.parametrize(
+    ("inputs", "shape"),
+    [
+        ({"a": 1}, r"a mapping with the keys \['a'\]"),
+        (b"rows", "a value of the type bytes"),
+        (5, "a value of the type int"),
+        ({"a"}, "a value of the type set"),
+        (None, "None"),
+    ],
+)
+def test_what_is_no_list_and_no_path_is_named(inputs: Any, shape: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^Give `inputs` a list, .*: it is {shape}\.{NOTHING_SENT}"):
         source_of(inputs)
 
 

@@ -129,7 +129,7 @@ class JsonLines:
     @staticmethod
     def _row(line: bytes, where: str) -> Any:
         try:
-            return json.loads(line.rstrip(b"\r\n"))  # else an end that comes too soon is at column 1 of the next line
+            return json.loads(line.rstrip())  # else an end that comes too soon is at column 1 of the next line
         except UnicodeDecodeError as error:
             at = f" at byte {error.start + 1}, which is no UTF-8"
         except json.JSONDecodeError as error:
