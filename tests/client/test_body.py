@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider.yandex_ai_studio.client import body
-from airflow_provider.yandex_ai_studio.client.body import CHUNK, MAX_BODY, Body, TooLong, lines_of
+from airflow_provider.yandex_ai_studio.client.body import CHUNK, MAX_BODY, MAX_ERROR, Body, TooLong, lines_of
 
 PLAIN = (None, "", "identity", "br")
 """What comes as it is: nobody asked for another encoding."""
@@ -26,8 +26,9 @@ PACKED = {
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test has to fill 32 MiB, and a piece ends soon."""
+    """No test has to fill 8 MiB, and a piece ends soon."""
     monkeypatch.setattr(body, "MAX_BODY", 100)
+    monkeypatch.setattr(body, "MAX_ERROR", 50)
     monkeypatch.setattr(body, "CHUNK", 16)
 
 
@@ -44,7 +45,7 @@ def gathered(content: bytes, encoding: str | None, size: int = 7) -> bytes:
 
 
 def test_an_answer_may_be_long_but_not_without_end() -> None:
-    assert (MAX_BODY, CHUNK) == (33_554_432, 65_536)
+    assert (MAX_BODY, MAX_ERROR, CHUNK) == (8_388_608, 262_144, 65_536)
 
 
 @pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 99, 100])
@@ -75,6 +76,17 @@ def test_a_body_that_is_too_long_is_given_up(encoding: str | None) -> None:
         gathered(pack(b"a" * 101), encoding)
     with pytest.raises(TooLong):
         list(lines_of(in_chunks(pack(b"a" * 101), 7), encoding))
+
+
+@pytest.mark.parametrize("encoding", [*PLAIN, *PACKED])
+def test_an_error_is_cut_where_it_is_too_long(encoding: str | None) -> None:
+    pack = PACKED.get(encoding or "", bytes)
+    gathering = Body(encoding, good=False)
+    assert all(gathering.add(chunk) for chunk in in_chunks(pack(b"a" * 50), 7))
+    assert gathering.whole() == b"a" * 50
+    gathering = Body(encoding, good=False)
+    assert not all(gathering.add(chunk) for chunk in in_chunks(pack(b"a" * 1000), 7))
+    assert 0 < len(gathering.whole()) <= 50
 
 
 def test_of_a_bomb_no_more_is_decoded_than_fits() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 import pytest
 import requests
+from yandex.cloud.operation import operation_pb2
 
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.call import Call
@@ -29,7 +30,7 @@ from airflow_provider.yandex_ai_studio.client.credentials import ApiKey, IamToke
 from airflow_provider.yandex_ai_studio.client.network import CA_VARIABLES
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.client.worker import Client
-from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RequestError, ServiceUnavailable
+from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RateLimited, RequestError, ServiceUnavailable
 from wire import ROADS, Authority, GrpcServer, Proxy, Raw, Reply, Server, bomb, running, send
 
 REQUEST = CompletionRequest.of(model="yandexgpt", folder_id="b1g", prompt="Ducks.")
@@ -332,23 +333,51 @@ def test_a_stream_that_has_opened_has_its_timeout_for_each_line(scene: Scene) ->
     [
         Reply(bomb(MAX_BODY // 2**20 + 1), headers={"Content-Encoding": "gzip"}),
         Reply(b" " * (MAX_BODY + 1)),
-        Reply(bomb(MAX_BODY // 2**20 + 1), status=500, headers={"Content-Encoding": "gzip"}),
     ],
-    ids=["a bomb", "plain", "an error"],
+    ids=["a bomb", "plain"],
 )
 @pytest.mark.parametrize("road", ["worker", "triggerer"])
 def test_an_answer_that_is_too_long_was_taken(road: str, reply: Reply) -> None:
     server = Server(lambda _: reply)
-    with running(server), pytest.raises(ServiceUnavailable, match=r"longer than 32 MiB.*may have been taken") as caught:
+    with running(server), pytest.raises(ServiceUnavailable, match=r"longer than 8 MiB.*may have been taken") as caught:
         submit(road, f"http://{server.address}", timeout=30.0)
     assert caught.value.arrived
+
+
+@pytest.mark.parametrize("body", [bomb(MAX_BODY // 2**20 + 1), b" " * (MAX_BODY + 1)], ids=["a bomb", "plain"])
+@pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (400, BadRequest), (500, ServiceUnavailable)])
+@pytest.mark.parametrize("road", ["worker", "triggerer"])
+def test_an_error_that_is_too_long_means_what_its_status_says(
+    road: str, status: int, error: type[RequestError], body: bytes
+) -> None:
+    headers = {"Content-Encoding": "gzip"} if body[0] == 31 else {}
+    server = Server(lambda _: Reply(body, status, headers))
+    with running(server), pytest.raises(error, match=f"HTTP {status}, without a reason that can be read") as caught:
+        submit(road, f"http://{server.address}", timeout=30.0)
+    assert caught.value.arrived is (status == 500)
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_an_answer_of_five_mebibytes_is_read_on_every_road(road: str) -> None:
+    long = "Утка" * (5 * 2**17)
+    operation = operation_pb2.Operation(id="d7q1", description=long)
+    over_grpc = GrpcServer(lambda *_: operation.SerializeToString())
+    over_http = json.dumps({"id": "d7q1", "description": long}, ensure_ascii=False).encode()
+    server = Server(lambda _: Reply(over_http))
+    with over_grpc.running(), running(server):
+        at = Endpoints.at(f"http://{server.address}")
+        settings = Settings(ApiKey(SECRET), at, timeout=30.0, transport="grpc", grpc_target=over_grpc.address)
+        assert send(road, settings, completion.submit_completion(at, REQUEST)).id == "d7q1"
 
 
 def test_a_line_of_a_stream_that_is_too_long_ends_it() -> None:
     server = Server(lambda _: Reply(bomb(MAX_BODY // 2**20 + 1), headers={"Content-Encoding": "gzip"}))
     with running(server):
         at = Endpoints.at(f"http://{server.address}")
-        with Client(Settings(ApiKey(SECRET), at)) as client, pytest.raises(ServiceUnavailable, match="longer than 32"):
+        with (
+            Client(Settings(ApiKey(SECRET), at)) as client,
+            pytest.raises(ServiceUnavailable, match="longer than 8 MiB"),
+        ):
             list(client.stream(completion.stream_completion(at, REQUEST)))
 
 

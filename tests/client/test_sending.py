@@ -142,7 +142,7 @@ def test_a_value_error_is_not_shown_for_it_repeats_what_it_was_given() -> None:
 
 def test_an_answer_that_is_too_long_has_arrived() -> None:
     told = failure(TooLong(), proxied=False)
-    assert "the answer is longer than 32 MiB" in str(told)
+    assert "the answer is longer than 8 MiB" in str(told)
     assert told.arrived
     assert told.__suppress_context__
 

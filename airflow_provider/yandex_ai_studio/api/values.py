@@ -69,8 +69,9 @@ def decoded(document: bytes | str) -> Any:
     A number that can't be stored stays the text that it is written as: ``NaN``, ``1e999``, or 30 digits.
     """
     try:
-        text = document if isinstance(document, str) else document.decode("utf-8-sig", "replace")
-        return json.loads(storable(text), parse_constant=str, parse_float=_fraction, parse_int=_whole)
+        text = storable(document if isinstance(document, str) else document.decode("utf-8-sig", "replace"))
+        readers: dict[str, Any] = {"parse_float": _fraction, "parse_int": _whole} if _ODD_NUMBER.search(text) else {}
+        return json.loads(text, parse_constant=str, **readers)
     except (ValueError, RecursionError):
         return None
 
@@ -81,10 +82,19 @@ def storable(document: str) -> str:
 
     PostgreSQL stores neither, so that the XCom of an answer that was paid for could not be written, at any attempt.
     """
-    return _ESCAPE.sub(lambda escape: "\\ufffd" if escape["unstorable"] else escape[0], document)
+    if not _UNSTORABLE.search(document):
+        return document
+    document = document.replace("\\\\", "\\u005c")  # what begins with a backslash now is an escape
+    return _UNSTORABLE_ALONE.sub("\\\\ufffd", document)
 
 
-_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<unstorable>u0000|u[dD][89a-fA-F]..)|.)", re.DOTALL)
+# No Python runs for each escape or number: an answer may have millions, and the triggerer reads on its event loop.
+_UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+_UNSTORABLE_ALONE = re.compile(
+    r"\\u0000|\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]..", re.DOTALL
+)
+_ODD_NUMBER = re.compile(r"[0-9]{19}|[0-9][eE][+-]?[0-9]")
+"""What may be written where a number is that can't be stored."""
 
 
 def _fraction(written: str) -> float | str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 
-MAX_BODY = 32 * 1024 * 1024
-"""Bytes that one answer, or one line of a stream, may have when decoded. The longest generation is far from it."""
+MAX_BODY = 8 * 1024 * 1024
+"""Bytes that one answer, or one line of a stream, may have when decoded: 256 thousand tokens, escaped, are shorter."""
+
+MAX_ERROR = 256 * 1024
+"""Bytes of an error that are read. Its status says what it means, whatever else would come."""
 
 CHUNK = 64 * 1024
 """Bytes that are read, and decoded, at once."""
@@ -24,25 +27,30 @@ class Body:
     Gathers the body of one answer.
 
     :param encoding: What the answer's ``Content-Encoding`` says.
+    :param good: It is what was asked for, and no error.
     """
 
-    def __init__(self, encoding: str | None) -> None:
+    def __init__(self, encoding: str | None, *, good: bool = True) -> None:
         self._decoder = _Decoder(encoding)
+        self._good = good
         self._pieces: list[bytes] = []
         self._length = 0
 
-    def add(self, chunk: bytes) -> None:
+    def add(self, chunk: bytes) -> bool:
         """
-        Take the next bytes of the body, as they came.
+        Take the next bytes of the body, as they came, and tell whether more may be added: an error is cut short.
 
         :raises TooLong: There are too many.
         :raises zlib.error: They are not what ``Content-Encoding`` says.
         """
         for piece in self._decoder.pieces(chunk):
             self._length += len(piece)
-            if self._length > MAX_BODY:
-                raise TooLong
+            if self._length > (MAX_BODY if self._good else MAX_ERROR):
+                if self._good:
+                    raise TooLong
+                return False
             self._pieces.append(piece)
+        return True
 
     def whole(self) -> bytes:
         """Return what there is."""

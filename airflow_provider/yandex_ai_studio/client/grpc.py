@@ -219,7 +219,7 @@ def _good(message: Any) -> Answer:
         data = MessageToDict(message)
     except Exception:
         return Answer(200, b"", {"content-type": f"application/grpc, {message.DESCRIPTOR.full_name}"})
-    return Answer(200, json.dumps(data).encode(), {})
+    return Answer(200, json.dumps(data, ensure_ascii=False).encode(), {})
 
 
 def _bad(call: Call[Any], error: Any, *, proxied: bool) -> Answer:

@@ -99,9 +99,9 @@ class AsyncClient:
                 proxy_headers=proxy_headers,
                 allow_redirects=False,
             ) as response:
-                body = Body(response.headers.get("content-encoding"))
-                while chunk := await response.content.readany():
-                    body.add(chunk)
+                body = Body(response.headers.get("content-encoding"), good=200 <= response.status < 300)
+                while (chunk := await response.content.readany()) and body.add(chunk):
+                    pass
                 return Answer(response.status, body.whole(), response.headers)
 
 

@@ -129,10 +129,11 @@ class Client:
             return self._answer(call, response)
 
     def _answer(self, call: Call[Any], response: requests.Response) -> Answer:
-        body = Body(response.headers.get("content-encoding"))
+        body = Body(response.headers.get("content-encoding"), good=200 <= response.status_code < 300)
         with self._failures_of(call, reading=True):
             for chunk in _chunks(response):
-                body.add(chunk)
+                if not body.add(chunk):
+                    break
         return Answer(response.status_code, body.whole(), response.headers)
 
     def _authorization(self) -> str:
