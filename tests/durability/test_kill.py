@@ -65,6 +65,9 @@ class Time:
         ({"run": {}}, True),
         ({"run": {"generate": "failed"}}, True),
         ({"run": {"generate": "success"}}, True),
+        ({"run": {"generate": "skipped"}}, True),
+        ({"run": {"generate": "upstream_failed"}}, True),
+        ({"run": {"generate": "removed"}}, True),
         ({"run": {"generate": "deferred"}}, False),
         ({"run": {"generate": "running"}}, False),
         ({"run": {"generate": "restarting"}}, False),
@@ -130,6 +133,17 @@ def test_a_record_that_is_gone_was_discarded_only_where_airflow_does_that(
     assert not is_forgotten(journal)
     store.values.clear()
     assert is_forgotten(journal) is forgotten
+
+
+@pytest.mark.parametrize(
+    ("version", "discards"),
+    [("3.2.0", False), ("3.3.2", False), ("3.4.0b2", True), ("3.4.0", True), ("3.10.1", True), ("4.0.0", True)],
+)
+def test_from_airflow_3_4_on_a_clear_may_discard_the_record(
+    monkeypatch: pytest.MonkeyPatch, version: str, discards: bool
+) -> None:
+    monkeypatch.setattr("airflow.__version__", version)
+    assert kill.clear_may_discard() is discards
 
 
 def test_without_a_state_store_every_operation_is_forgotten() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider.yandex_ai_studio.api.models import Operation
+from airflow_provider.yandex_ai_studio.client.retry import ATTEMPTS
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.durability.resume import Wakeup, last_look, least_deferral
 from airflow_provider.yandex_ai_studio.emulator import Emulator
@@ -134,7 +135,10 @@ def test_a_404_at_the_deadline_is_a_timeout_that_says_so(look: Look, clock: Step
 
 def test_an_outage_is_waited_out_in_the_triggerer(look: Look) -> None:
     look.refuse(503, None)
+    slept = len(look.clock.slept)
     assert look("ended") is None
+    assert look.reads == ATTEMPTS  # the client's own patience, and no further look of a worker's
+    assert len(look.clock.slept) - slept == ATTEMPTS - 1
 
 
 @pytest.mark.parametrize(

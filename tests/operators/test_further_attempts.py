@@ -167,9 +167,14 @@ def test_a_clear_takes_the_answer_or_writes_it_again_as_the_author_chose(
     assert task.defer(on_clear="resubmit").operation_id == second.operation_id
 
 
-def test_a_clear_that_writes_again_cancels_what_still_runs(task: Task, emulator: Emulator) -> None:
+@pytest.mark.parametrize("fault", [None, {"kind": "status", "status": 503}, {"kind": "drop"}], ids=str)
+def test_a_clear_that_writes_again_cancels_what_still_runs_though_nobody_can_look_at_it(
+    task: Task, emulator: Emulator, fault: dict[str, Any] | None
+) -> None:
     first = task.defer(on_clear="resubmit")
     task.clear()
+    if fault:
+        emulator.fault("operations.get", **fault, times=None)
     assert task.defer(on_clear="resubmit").operation_id != first.operation_id
     assert counts(emulator) == (1, 1)
 

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from pydantic import BaseModel, Field
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
-from airflow_provider.yandex_ai_studio.exceptions import InvalidOutput
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, InvalidOutput
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 from support import SteppedTime, Store, TaskInstance, submissions
@@ -142,3 +142,14 @@ def test_a_number_that_no_xcom_takes_is_invalid_and_the_next_attempt_generates_a
     assert store.values == {}
     assert set(attempt(json_object=True)) == {"output"}
     assert submissions(emulator) == 2
+
+
+def test_an_end_in_the_triggerer_is_refused_for_a_schema_that_a_template_renders(
+    hook: YandexAIStudioHook, context: Context, emulator: Emulator
+) -> None:
+    """What the DAG file can't know yet is found out before anything is sent."""
+    operator = task(hook, json_schema="{{ params.schema }}", end_from_trigger=True)
+    operator.json_schema = SCHEMA
+    with pytest.raises(ConfigurationError, match="Leave `end_from_trigger` out"):
+        operator.execute(context)
+    assert sum(emulator.stats()["requests"].values()) == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, OperationExpired, OperationFailed
@@ -50,6 +50,8 @@ def test_a_service_that_is_down_does_not_end_the_wait_before_it_began(
     emulator.fault("operations.get", "status", status=503, body="", times=None)
     with pytest.raises(TaskDeferred):
         sensor().execute(context)
+    assert not sensor(deferrable=False).poke(context)
+    assert emulator.stats()["requests"]["operations.get"] == 2  # a worker does not wait for it to come back
 
 
 def test_poking_looks_once_and_says_whether_it_is_done(
@@ -101,8 +103,9 @@ def test_an_unknown_operation_is_told_from_one_that_runs(
     for _ in range(5):
         assert not poking.poke(context)
         clock.sleep(60)
-    with pytest.raises(OperationExpired, match="3 days"):
+    with pytest.raises(OperationExpired, match="3 days") as caught:
         poking.poke(context)
+    assert isinstance(caught.value, AirflowFailException)  # no retry finds what is gone
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])

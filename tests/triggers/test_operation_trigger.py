@@ -9,19 +9,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow import __version__ as airflow_version
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_provider.yandex_ai_studio.client import retry
 from airflow_provider.yandex_ai_studio.durability import kill
-from airflow_provider.yandex_ai_studio.durability.resume import Wakeup
+from airflow_provider.yandex_ai_studio.durability.resume import Wakeup, least_deferral
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.hooks import ai_studio
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
 from airflow_provider.yandex_ai_studio.triggers import operation as operation_trigger
+from airflow_provider.yandex_ai_studio.triggers.bulk import YandexAIStudioBulkTrigger
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
 from airflow_provider.yandex_ai_studio.waiting import decision, poller, schedule
 from support import API_KEY, TaskInstance
@@ -93,13 +95,15 @@ async def test_the_event_says_that_it_ended_and_never_what_the_model_wrote(
     assert said(event) == (operation_id, "ended")
 
 
+@pytest.mark.parametrize("map_index", [-1, 7])
 async def test_a_final_answer_ends_the_task_with_the_xcoms_that_no_worker_has_written_yet(
-    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch, map_index: int
 ) -> None:
     written: dict[str, Any] = {}
+    ti.map_index = map_index
 
     async def aset(key: str, value: Any, **where: Any) -> None:
-        assert where == {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": -1}
+        assert where == {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": map_index}
         written[key] = value
 
     monkeypatch.setattr(XCom, "aset", aset, raising=False)  # Airflow 3.2 has none
@@ -180,16 +184,34 @@ async def test_a_failure_always_resumes_on_the_worker(
     assert said(event) == (operation_id, "ended")
 
 
-async def test_a_task_that_resumes_stays_deferred_until_the_scheduler_has_seen_its_worker_go(
-    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance
+@pytest.mark.parametrize("made", [YandexAIStudioOperationTrigger, YandexAIStudioBulkTrigger])
+def test_a_task_stays_deferred_for_as_long_as_this_airflow_needs_to_see_its_worker_go(
+    made: type[YandexAIStudioOperationTrigger | YandexAIStudioBulkTrigger],
 ) -> None:
+    """Of 50 tasks that resumed within seconds, the scheduler failed 8: it had not seen their workers end."""
+    assert made.resume_after == least_deferral(airflow_version) >= 5.0
+
+
+@pytest.mark.parametrize("outcome", ["ended", "broken", "can't be written here"])
+async def test_a_task_that_resumes_stays_deferred_until_the_scheduler_has_seen_its_worker_go(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
+    async def aset(**what: Any) -> None:
+        raise ConnectionError("the API server is down")
+
+    def stopped(*_: Any) -> Any:
+        raise poller.PollerStopped
+
     operation_id = operation(hook)
     emulator.advance(3600)
-    waiting = trigger(operation_id)
+    waiting = trigger(operation_id, end_from_trigger=outcome == "can't be written here")
     waiting.task_instance = ti  # type: ignore[assignment]
     waiting.resume_after = 0.5
+    monkeypatch.setattr(XCom, "aset", aset, raising=False)  # Airflow 3.2 has none
+    if outcome == "broken":
+        monkeypatch.setattr(poller, "watch", stopped)
     began = time.time()
-    assert said((await events_of(waiting))[0]) == (operation_id, "ended")
+    assert said((await events_of(waiting))[0]) == (operation_id, "broken" if outcome == "broken" else "ended")
     assert time.time() - began >= 0.5
 
 
@@ -345,6 +367,34 @@ async def test_a_service_that_hangs_holds_a_kill_within_the_time_that_airflow_gi
     async with asyncio.timeout(4):
         await killed.on_kill()
     assert "is not cancelled (TimeoutError)" in capsys.readouterr().out
+
+
+async def test_a_cancellation_that_hangs_once_is_asked_for_again(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One attempt gets half of the time, so that there is a second one."""
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(ai_studio, "CANCEL_PATIENCE", 3.0)
+    airflow_says(monkeypatch, "failed", False, None)
+    killed = trigger(operation(hook), cancel_on_kill=True)
+    killed.task_instance = ti  # type: ignore[assignment]
+    emulator.fault("operations.cancel", "delay", seconds=60, times=1)
+    await killed.on_kill()
+    assert emulator.stats()["operations"]["cancelled"] == 1
+
+
+async def test_a_look_that_hangs_takes_no_kill_its_time(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(schedule, "FIRST_PATIENCE", 0.2)
+    monkeypatch.setattr(ai_studio, "CANCEL_PATIENCE", 3.0)
+    airflow_says(monkeypatch, "failed", False, None)
+    killed = trigger(operation(hook), cancel_on_kill=True)
+    killed.task_instance = ti  # type: ignore[assignment]
+    emulator.fault("operations.get", "delay", seconds=60, times=None)
+    await killed.on_kill()
+    assert emulator.stats()["operations"]["cancelled"] == 1
 
 
 async def test_a_cleared_task_that_begins_late_still_decides(

@@ -110,6 +110,10 @@ async def test_a_429_slows_everyone_down_and_ends_no_wait(
     emulator.fault("operations.get", "status", status=429, body={"code": 8, "message": "quota"}, times=5)
     async with waiting(connector, ids) as tasks:
         await until(lambda: reads(emulator) >= 15)
+        (shared,) = poller._pollers[asyncio.get_running_loop()].values()
+        assert shared._budget is not None
+        allowed = shared._budget.rate(asyncio.get_running_loop().time())
+        assert allowed <= 0.95 * connector.settings.polls_per_second  # it takes minutes to try for all again
         emulator.advance(3600)
         assert {end.outcome for end in await asyncio.gather(*tasks)} == {"ended"}
 
@@ -153,14 +157,24 @@ async def test_a_slow_operation_delays_no_other(
         assert not tasks[0].done()
 
 
+@pytest.mark.parametrize(("polls_per_second", "waits"), [(200.0, 100), (4.0, 3)])
 async def test_a_dead_endpoint_delays_no_wait_on_the_other(
-    hook: YandexAIStudioHook, emulator: Emulator, connector: Connector
+    hook: YandexAIStudioHook,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    polls_per_second: float,
+    waits: int,
 ) -> None:
-    ids = submit(hook, 100)
+    """Each has half of the budget, however small that is."""
+    monkeypatch.setattr(schedule, "FIRST_PATIENCE", 300.0)
+    connector = Connector(settings(emulator, polls_per_second=polls_per_second))
+    ids = submit(hook, waits)
     emulator.advance(3600)
-    emulator.fault("responses.get", "delay", seconds=60, times=None)
+    emulator.fault("responses.get", "delay", seconds=300, times=None)
     async with waiting(connector, [f"resp-{n}" for n in range(100)], api="responses") as dead:
-        async with waiting(connector, ids) as alive, asyncio.timeout(5):
+        await until(lambda: emulator.stats()["requests"]["responses.get"] >= 2)
+        await asyncio.sleep(1)  # in which more would go out, if they might
+        async with waiting(connector, ids) as alive, asyncio.timeout(30):
             assert {end.outcome for end in await asyncio.gather(*alive)} == {"ended"}
         assert not any(task.done() for task in dead)
 

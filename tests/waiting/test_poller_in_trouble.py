@@ -19,7 +19,7 @@ from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import AuthenticationError, ConfigurationError
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from airflow_provider.yandex_ai_studio.waiting import decision, poller, schedule
+from airflow_provider.yandex_ai_studio.waiting import decision, link, poller, schedule
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait
 from support import API_KEY, FOLDER
 from waits import CONN_ID, Connector, end_of, reads, settings, submit, until, waiting
@@ -288,6 +288,24 @@ async def test_a_look_up_that_never_comes_back_makes_no_end_late(
 
     news = [item async for item in poller.watch(CONN_ID, Wait("d7q1", time.time(), time.time() + 0.5), connect)]
     assert news == [End("timeout")]
+
+
+async def test_a_look_up_that_hangs_is_given_up_and_tried_again(
+    hook: YandexAIStudioHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "LOOK_UP_PATIENCE", 0.2)
+    connector, (operation_id,) = Connector(settings(emulator)), submit(hook)
+    emulator.advance(3600)
+    look_ups = itertools.count()
+
+    async def connect() -> AsyncClient:
+        if next(look_ups) == 0:
+            await asyncio.sleep(3600)
+        return await connector()
+
+    async with asyncio.timeout(20):
+        news = [item async for item in poller.watch(CONN_ID, Wait(operation_id, time.time() - 5), connect)]
+    assert [type(item) for item in news] == [poller.Trouble, End]
 
 
 async def test_a_connection_that_stays_wrong_ends_its_waits_but_one_that_is_not_found_does_not(
