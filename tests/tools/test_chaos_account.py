@@ -95,10 +95,13 @@ def test_a_cancelled_operation_is_told_apart() -> None:
 @pytest.mark.parametrize("state", ["cancelled", "succeeded", "running"])
 def test_who_starts_over_leaves_behind_what_was_there_and_nothing_else(state: str) -> None:
     lines = [f"Submitted: operation {FIRST}"]
-    found = verdicts(done(FIRST, state), done(SECOND), lines=lines, discarded=[T + 1])
-    assert found == [Verdict.DISCARDED, Verdict.USED]
-    found = verdicts(done(FIRST, state), done(SECOND), lines=lines, discarded=[T - 1])
+    second = Created(SECOND, "succeeded", "job", T + 2)
+    found = verdicts(done(FIRST, state), second, lines=lines, discarded=[T + 1])
+    assert found == [Verdict.LEFT_RUNNING if state == "running" else Verdict.DISCARDED, Verdict.USED]
+    found = verdicts(done(FIRST, state), second, lines=lines, discarded=[T - 1])
     assert found[0] in WRONG
+    assert verdicts(done(FIRST, state), second, lines=lines, discarded=[T + 3])[1] is Verdict.KEPT
+    assert {Verdict.KEPT, Verdict.LEFT_RUNNING} < {*WRONG}
 
 
 def test_an_operation_that_runs_on_and_is_mentioned_nowhere_is_an_orphan() -> None:
@@ -124,9 +127,12 @@ def test_an_answer_is_lost_by_the_fault_that_was_meant_for_the_job() -> None:
 
 def test_a_fault_that_hit_less_often_than_planned_did_not_take_place() -> None:
     fault: dict[str, Any] = {"kind": "drop", "route": "operations.get", "match": None, "times": 0, "hits": [T, T]}
-    assert not_met([fault, {**fault, "times": 5}], planned=1) == []
-    assert not_met([{**fault, "times": 1}], planned=1) == ["drop at operations.get: hit 2 time(s), 1 left"]
-    assert not_met([{**fault, "hits": []}], planned=0) == ["drop at operations.get: hit 0 time(s), 0 left"]
+    plan = [{name: fault[name] for name in ("kind", "route", "match")} | {"times": 2}]
+    assert not_met([fault, {**fault, "times": 5}], plan) == []
+    assert not_met([{**fault, "times": 1}], plan) == ["drop at operations.get: hit 2 time(s), 1 left"]
+    assert not_met([{**fault, "hits": [T]}], plan) == ["drop at operations.get: hit 1 time(s), 0 left"]
+    assert not_met([], plan) == ["drop at operations.get: the service never had it"]
+    assert not_met([{**fault, "hits": []}], []) == ["drop at operations.get: hit 0 time(s), 0 left"]
 
 
 def test_a_log_tells_when_its_attempt_was_killed() -> None:

@@ -3,14 +3,15 @@ The account of a chaos run, operation by operation: what the service created, an
 
 An operation is paid for. Either its text was used, or it ended without one, or its id got lost: then the log of its
 task has a line of its own that says so, and something happened to this very task at that time. One line, and one thing
-that happened, account for one operation. One whose id was known is never paid for again, unless a person wanted that.
+that happened, account for one operation. One whose id was known is never paid for again, unless a person wanted that:
+then it is not used either. And no line may call a submission unknown for which nothing that happened is a reason.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -19,6 +20,12 @@ UNKNOWN = "up to one generation may have been billed"
 
 UNWRITTEN = "could not be written down"
 """Stands in the log line of an attempt that has an id, and a store that does not take it."""
+
+UNSTRUCK = "The intent to submit could not be struck out"
+"""Stands in the log line of an attempt that submitted nothing, and a store that does not take that."""
+
+TAKEN, SENDING = "taken", "sending"
+"""The stages at which a task that dies by plan loses an id, and leaves an intent that nothing came of."""
 
 BEFORE, AFTER = 30.0, 10.0
 """
@@ -37,13 +44,22 @@ class Verdict(Enum):
     LOST = "lost: its id never arrived, as a log line says and something that happened explains"
     UNWRITTEN = "lost: its id arrived where it could no longer be written down, as the log says"
     DISCARDED = "left behind: a person cleared its task to start over"
+    KEPT = "used, though a person had cleared its task to start over"
+    LEFT_RUNNING = "left behind by a clear, and nobody ended it"
     SUPERSEDED = "known, and paid for again"
     UNTIED = "a log line calls it unknown, and nothing had happened to its task"
     CANCELLED = "cancelled, though nobody wanted that"
     UNACCOUNTED = "in no log line: paid for without a word"
 
 
-WRONG = (Verdict.SUPERSEDED, Verdict.UNTIED, Verdict.CANCELLED, Verdict.UNACCOUNTED)
+WRONG = (
+    Verdict.KEPT,
+    Verdict.LEFT_RUNNING,
+    Verdict.SUPERSEDED,
+    Verdict.UNTIED,
+    Verdict.CANCELLED,
+    Verdict.UNACCOUNTED,
+)
 """What no operation may turn out to be."""
 
 
@@ -63,10 +79,15 @@ class Created:
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that happened to a job, by which the id of an operation may have got lost."""
+    """
+    Something that happened to a job, by which the id of an operation may have got lost.
+
+    :param stage: Where it died by plan, if that is what happened.
+    """
 
     at: float
     what: str
+    stage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +99,14 @@ class Told:
     :param lines: The lines of its logs.
     :param causes: What happened to it.
     :param discarded: When a person cleared it to start over, in seconds since the epoch.
+    :param faults: How many of its submissions met a fault that takes no operation.
     """
 
     used: str | None
     lines: Sequence[str]
     causes: Sequence[Cause] = ()
     discarded: Sequence[float] = ()
+    faults: int = 0
 
     @property
     def named(self) -> frozenset[str]:
@@ -100,6 +123,12 @@ class Told:
         """How many submissions its logs call unknown."""
         return sum(UNKNOWN in line for line in self.lines if "It was not submitted again" not in line)
 
+    @property
+    def reasons(self) -> int:
+        """How many of its submissions there is a reason to call unknown."""
+        unwritten = sum(UNWRITTEN in line or UNSTRUCK in line for line in self.lines)
+        return self.faults + unwritten + sum(cause.stage in (None, SENDING, TAKEN) for cause in self.causes)
+
 
 @dataclass(frozen=True)
 class Account:
@@ -108,6 +137,8 @@ class Account:
 
     :param suspected: Log lines about an unknown submission that came to nothing: they cost nothing.
     :param tied: What the lost operations were lost by.
+    :param alarms: The jobs whose logs call more submissions unknown than there are reasons for.
+    :param unused: The jobs whose text is of no operation of theirs.
     """
 
     verdicts: Mapping[str, Verdict]
@@ -116,6 +147,8 @@ class Account:
     suspected: int = 0
     tied: Sequence[str] = ()
     jobs: Mapping[str, str] = field(default_factory=dict)
+    alarms: Sequence[str] = ()
+    unused: Sequence[str] = ()
 
     def count(self, verdict: Verdict) -> int:
         """Return how many operations got a verdict."""
@@ -134,24 +167,29 @@ def settle(operations: Sequence[Created], told: Mapping[str, Told]) -> Account:
     :param told: By the name of the job.
     """
     verdicts: dict[str, Verdict] = {}
+    left = {
+        id_ for job, it in told.items() for id_ in _left_behind([each for each in operations if each.job == job], it)
+    }
     lines = {job: it.unknown for job, it in told.items()}
     causes = {job: list(it.causes) for job, it in told.items()}
     tied: list[str] = []
     for operation in operations:
         it = told[operation.job]
-        if verdict := _plain(operation, it):
+        if verdict := _plain(operation, it, left_behind=operation.id in left):
             verdicts[operation.id] = verdict
         elif lines[operation.job] == 0:
             verdicts[operation.id] = Verdict.UNACCOUNTED
         else:
             lines[operation.job] -= 1
-            cause = _cause_of(operation, causes[operation.job])
+            unwritten = operation.id in it.unwritten
+            fitting = [cause for cause in causes[operation.job] if unwritten or cause.stage in (None, TAKEN)]
+            cause = _cause_of(operation, fitting)
             if cause is None:
                 verdicts[operation.id] = Verdict.UNTIED
                 continue
             causes[operation.job].remove(cause)
             tied.append(cause.what)
-            verdicts[operation.id] = Verdict.UNWRITTEN if operation.id in it.unwritten else Verdict.LOST
+            verdicts[operation.id] = Verdict.UNWRITTEN if unwritten else Verdict.LOST
     return Account(
         verdicts=verdicts,
         unknown_lines=sum(it.unknown for it in told.values()),
@@ -163,15 +201,31 @@ def settle(operations: Sequence[Created], told: Mapping[str, Told]) -> Account:
         suspected=sum(lines.values()),
         tied=tied,
         jobs={operation.id: operation.job for operation in operations},
+        alarms=[
+            f"{job}: {it.unknown} times, {it.reasons} reasons" for job, it in told.items() if it.unknown > it.reasons
+        ],
+        unused=[job for job, it in told.items() if it.used not in {each.id for each in operations if each.job == job}],
     )
 
 
-def _plain(operation: Created, it: Told) -> Verdict | None:
+def _left_behind(operations: Sequence[Created], it: Told) -> Iterator[str]:
+    """Return what clears left behind: each the operation that its task had by then, and had told of."""
+    since = 0.0
+    for at in sorted(it.discarded):
+        before = [
+            each for each in operations if since < each.at < at and each.state != "failed" and each.id in it.named
+        ]
+        if before:
+            yield max(before, key=lambda each: each.at).id
+        since = at
+
+
+def _plain(operation: Created, it: Told, *, left_behind: bool) -> Verdict | None:
     """Return the verdict that follows from the operation and its log alone; None where its id seems to be lost."""
     if operation.id == it.used:
-        return Verdict.USED
-    if any(at > operation.at for at in it.discarded):
-        return Verdict.DISCARDED
+        return Verdict.KEPT if any(at > operation.at for at in it.discarded) else Verdict.USED
+    if left_behind:
+        return Verdict.LEFT_RUNNING if operation.state == "running" else Verdict.DISCARDED
     if operation.state == "cancelled":
         return Verdict.CANCELLED
     if operation.id not in it.named:

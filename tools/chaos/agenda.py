@@ -60,6 +60,14 @@ class Agenda:
             self._later.remove(entry)
             entry[1]()
 
-    def hit(self, task: TaskIndex, what: str, *, attempt: int | None = None, discards: bool = False) -> None:
-        """Note that something happens to a task now."""
-        self.hits.append(Hit(task, time.time(), what, attempt, discards))
+    def hit(
+        self,
+        task: TaskIndex,
+        what: str,
+        *,
+        at: float | None = None,
+        attempt: int | None = None,
+        discards: bool = False,
+    ) -> None:
+        """Note that something happens to a task, now unless another time is given."""
+        self.hits.append(Hit(task, time.time() if at is None else at, what, attempt, discards))

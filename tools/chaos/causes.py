@@ -13,8 +13,14 @@ from typing import Any
 
 from tools.chaos.account import Cause
 
+SUBMISSION = "completionAsync"
+"""The route of submissions."""
+
 LOST_ANSWERS = frozenset({"lost_answer"})
 """Faults of a submission that have their effect, and no answer."""
+
+WITHOUT_EFFECT = frozenset({"drop", "garbage", "status"})
+"""Faults of a submission that have none, though one that gets them may not know that."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,13 @@ class Death:
     That an attempt was killed.
 
     :param at: When, in seconds since the epoch.
+    :param stage: Where, if it was by plan.
     """
 
     attempt: int
     at: float
     what: str
+    stage: str | None = None
 
 
 def causes_of(deaths: Iterable[Death], answers: Iterable[Cause]) -> list[Cause]:
@@ -39,7 +47,7 @@ def causes_of(deaths: Iterable[Death], answers: Iterable[Cause]) -> list[Cause]:
     """
     first: dict[int, Cause] = {}
     for death in deaths:
-        first.setdefault(death.attempt, Cause(death.at, death.what))
+        first.setdefault(death.attempt, Cause(death.at, death.what, death.stage))
     return [*first.values(), *answers]
 
 
@@ -54,16 +62,28 @@ def lost_answers(faults: Iterable[Mapping[str, Any]], job: str) -> Iterator[Caus
             yield from (Cause(at, "its answer got lost") for at in fault["hits"])
 
 
-def not_met(faults: Sequence[Mapping[str, Any]], planned: int) -> list[str]:
+def faults_without_effect(faults: Iterable[Mapping[str, Any]], job: str) -> int:
+    """Return how many submissions of a job met a fault by which no operation came to be, as the service alone knows."""
+    mine = [fault for fault in faults if fault["route"] == SUBMISSION and (fault["match"] or "").strip() == job]
+    return sum(len(fault["hits"]) for fault in mine if fault["kind"] in WITHOUT_EFFECT)
+
+
+def not_met(faults: Sequence[Mapping[str, Any]], planned: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     Return the faults that did not take place.
 
     :param faults: What became of each fault, those of the plan first.
-    :param planned: How many are of the plan: they must have hit as often as they should. An outage must have hit once.
+    :param planned: Those of the plan: they must have hit as often as they should. An outage must have hit once.
     """
-    left = [fault for fault in faults[:planned] if fault["times"]]
-    left += [fault for fault in faults[planned:] if not fault["hits"]]
-    return [
+    lost = [
+        f"{wanted['kind']} at {wanted['route']}: the service never had it"
+        for number, wanted in enumerate(planned)
+        if number >= len(faults) or any(faults[number][name] != wanted.get(name) for name in ("kind", "route", "match"))
+    ]
+    ours = list(zip(faults, planned, strict=False))
+    left = [fault for fault, wanted in ours if fault["times"] or len(fault["hits"]) < wanted.get("times", 1)]
+    left += [fault for fault in faults[len(planned) :] if not fault["hits"]]
+    return lost + [
         f"{fault['kind']} at {fault['route']}{' for ' + fault['match'].strip() if fault['match'] else ''}: "
         f"hit {len(fault['hits'])} time(s), {fault['times']} left"
         for fault in left

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tools.chaos.account import Account, Cause, Created, Told, Verdict, settle
 from tools.chaos.agenda import CLEARED
-from tools.chaos.causes import Death, causes_of, lost_answers, not_met
+from tools.chaos.causes import Death, causes_of, faults_without_effect, lost_answers, not_met
 from tools.chaos.logs import Line, kills, reason_of
-from tools.chaos.plan import QUIET_DAGS, Job, Plan
+from tools.chaos.plan import CONNECTIONS, FATAL, GATEWAY, HANG, LOOKUPS, QUIET_DAGS, ROTATED, Job, Plan
 from tools.chaos.report import Report, counted
 from tools.chaos.run import Outcome
 
@@ -35,6 +37,7 @@ def account_of(plan: Plan, outcome: Outcome) -> Account:
             [line.event for line in lines[job.name]],
             causes_of(_deaths(job, outcome, lines[job.name]), _lost_answers(job, outcome)),
             [hit.at for hit in outcome.hits if hit.task == (job.task_id, job.map_index) and hit.discards],
+            faults_without_effect(outcome.faults, job.name),
         )
         for job in plan.jobs
     }
@@ -44,7 +47,7 @@ def account_of(plan: Plan, outcome: Outcome) -> Account:
 
 def _deaths(job: Job, outcome: Outcome, lines: list[Line]) -> Iterator[Death]:
     """Return what is known of the deaths of a job's attempts, the best source first."""
-    yield from outcome.deaths.get(job.name, {}).values()
+    yield from (replace(death, stage=stage) for stage, death in outcome.deaths.get(job.name, {}).items())
     for hit in outcome.hits:
         if hit.task == (job.task_id, job.map_index) and hit.attempt is not None:
             yield Death(hit.attempt, hit.at, hit.what)
@@ -84,6 +87,41 @@ def reasons_of(plan: Plan, outcome: Outcome) -> dict[str, list[str]]:
     }
 
 
+def unforeseen(plan: Plan, outcome: Outcome) -> Iterator[str]:
+    """Return the attempts that raised what nothing in this run explains; and the ways that cost most tasks one."""
+    reasons = reasons_of(plan, outcome)
+    fatal = {(fault["match"] or "").strip() for fault in outcome.faults if fault["kind"] in FATAL}
+    raised: dict[str, set[str]] = {}
+    for job in plan.jobs:
+        foreseen = {"OperationFailed"} if job.name in fatal else set()
+        for kind in outcome.events:
+            foreseen |= _raised_by(kind, job.conn_id)
+        for reason in reasons.get(job.name, []):
+            word, _, error = reason.partition(" ")
+            if word == "raised" and error not in foreseen:
+                yield f"{job.name}: {reason}"
+            if word == "raised" and error != "OperationFailed":
+                raised.setdefault(job.conn_id, set()).add(job.name)
+    for conn_id, names in raised.items():
+        jobs = sum(job.conn_id == conn_id for job in plan.jobs)
+        if len(names) > max(1, jobs // 2):
+            yield f"{conn_id}: {len(names)} of {jobs} tasks"
+
+
+def _raised_by(event: str, conn_id: str) -> set[str]:
+    """Return what an attempt on a connection may raise because of an event."""
+    through = CONNECTIONS[conn_id].through if conn_id in CONNECTIONS else ""
+    if event in ROTATED:
+        return {"AuthenticationError"} if conn_id in ROTATED[event] else set()
+    if event == LOOKUPS:
+        return {"ConnectionNotFound", "AirflowNotFoundException"} if through == "vault" else set()
+    if event == GATEWAY:
+        return {"ServiceUnavailable"} if through == "gateway" else set()
+    return {"restart all": {"AirflowRuntimeError"}, "outage": {"ServiceUnavailable"}, HANG: {"ServiceUnavailable"}}.get(
+        event, set()
+    )
+
+
 def common_claims(plan: Plan, outcome: Outcome, account: Account) -> Report:
     """Check what must hold in every run."""
     report = Report()
@@ -97,12 +135,15 @@ def common_claims(plan: Plan, outcome: Outcome, account: Account) -> Report:
         if outcome.texts.get(job.name) != outcome.expected[job.name] or job.prompt != outcome.expected[job.name]
     ]
     report.claim("every text is right, byte for byte", wrong, f"{len(plan.jobs) - len(wrong)} of {len(plan.jobs)}")
-    unfinished = [f"{dag}: {state}" for dag, state in outcome.dags.items() if not state.startswith("success")]
+    ended = {job.dag_id: outcome.dags.get(job.dag_id, "has not run") for job in plan.jobs}
+    unfinished = [f"{dag}: {state}" for dag, state in ended.items() if not state.startswith("success")]
     report.claim("the task that compares them downstream agrees", unfinished)
+    report.claim("every text is of an operation that was paid for it", account.unused)
+    listed, count = len(outcome.operations), outcome.stats["submissions"]
     report.claim(
         "every operation is accounted for",
-        account.of(Verdict.UNACCOUNTED),
-        f"{outcome.stats['submissions']} = " + " + ".join(str(account.count(verdict)) for verdict in Verdict),
+        account.of(Verdict.UNACCOUNTED) + ([] if listed == count else [f"{count} submissions, {listed} listed"]),
+        f"{count} = " + " + ".join(str(account.count(verdict)) for verdict in Verdict),
     )
     report.claim("no operation is paid for again that was known", account.of(Verdict.SUPERSEDED))
     report.claim(
@@ -110,6 +151,9 @@ def common_claims(plan: Plan, outcome: Outcome, account: Account) -> Report:
         account.of(Verdict.UNTIED),
         f"{len(account.tied)} of {len(account.tied) + account.count(Verdict.UNTIED)}",
     )
+    report.claim("no submission is called unknown without a reason", account.alarms)
+    report.claim("who is cleared to start over does", account.of(Verdict.KEPT) + account.of(Verdict.LEFT_RUNNING))
+    report.claim("no attempt raises what nothing explains", list(unforeseen(plan, outcome)))
     report.claim("no operation runs on that no log mentions", account.running_unmentioned)
     report.claim("no operation was cancelled although wanted", account.of(Verdict.CANCELLED))
     alive = [
@@ -120,10 +164,12 @@ def common_claims(plan: Plan, outcome: Outcome, account: Account) -> Report:
     ]
     planned = sum(len(job.die_at) for job in plan.jobs)
     report.claim("every planned death took place", alive, f"{planned - len(alive)} of {planned}")
-    missed = not_met(outcome.faults, len(plan.faults))
-    count = len(outcome.faults)
+    missed = not_met(outcome.faults, plan.faults)
+    count = max(len(outcome.faults), len(plan.faults))
     report.claim("every planned fault took place", missed, f"{count - len(missed)} of {count}")
-    report.claim("every planned event took place, and met somebody", outcome.missed, f"{len(outcome.events)} events")
+    left = Counter(kind for kinds in plan.events for kind in kinds) - Counter(outcome.events)
+    missed = outcome.missed + [kind for kind in left if kind not in outcome.missed]
+    report.claim("every planned event took place, and met somebody", missed, f"{len(outcome.events)} events")
     report.claim("no secret is in a log, a table or an XCom", outcome.spilled)
     return report
 

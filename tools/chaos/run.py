@@ -171,8 +171,8 @@ class ChaosRun:
                 self._collect(airflow, emulator, outcome)
                 self._say("looking for secrets")
                 outcome.spilled = [*canaries.in_database(airflow)]
-            # The plan is not among the places: it has no secrets. The components' own outputs are.
-            outcome.spilled += canaries.in_files(self.home)
+            # The components' own outputs are among the places; and the logs, which name the operations.
+            outcome.spilled += canaries.in_files(self.home, outcome.used.values())
         return outcome
 
     def _airflow(self, database: str, canaries: Canaries, vault: Vault, dags: list[str]) -> LocalAirflow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +94,13 @@ class Canaries:
         """Regular expressions for the secrets, and for what the run makes of them: tokens and signed requests."""
         return {**{name: re.escape(secret) for name, secret in self.secrets.items()}, **MADE}
 
-    def in_files(self, folder: Path) -> Iterator[str]:
-        """Say which secret stands in which file."""
-        wanted = {name: re.compile(pattern.encode()) for name, pattern in self.patterns.items()}
-        for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
-            content = path.read_bytes()
-            yield from (f"{name} in {path}" for name, pattern in wanted.items() if pattern.search(content))
+    def in_files(self, folder: Path, there: Iterable[str]) -> Iterator[str]:
+        """
+        Say which secret stands in which file.
+
+        :param there: What stands in some file as it is: the search must find that.
+        """
+        return spilled_in(folder, self.patterns, there)
 
     def in_database(self, airflow: LocalAirflow) -> Iterator[str]:
         """Say which secrets stand in which table, in any column, as text or as bytes."""
@@ -119,3 +120,19 @@ class Canaries:
         statement = "select count(*) as rows from connection t where t::text ~ :pattern"
         hosts = [re.escape(str(connection["host"])) for connection in self.in_airflow.values()]
         return all(airflow.sql(statement, pattern=host)[0]["rows"] == hosts.count(host) for host in hosts)
+
+
+def spilled_in(folder: Path, patterns: Mapping[str, str], there: Iterable[str]) -> Iterator[str]:
+    """
+    Say which pattern is found in which file, and whether the search is blind.
+
+    :param there: What must be found.
+    """
+    wanted = {name: re.compile(pattern.encode()) for name, pattern in patterns.items()}
+    unseen = {text.encode() for text in there} or {b"anything at all"}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
+        content = path.read_bytes()
+        unseen = {text for text in unseen if text not in content}
+        yield from (f"{name} in {path}" for name, pattern in wanted.items() if pattern.search(content))
+    if unseen:
+        yield f"the search is blind: it finds {min(unseen).decode()} in no file, and {len(unseen) - 1} more"

@@ -176,12 +176,13 @@ class World:
         body |= {"dag_run_id": run_id, "task_ids": [task]}
         if clears_discard():
             body["keep_task_state"] = not discard
+        asked = time.time()
         try:
             self.airflow.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
         except AirflowClientError as error:
             self.say(f"       Airflow does not clear it now: {error}")
             return False
-        self.agenda.hit(task, CLEARED, discards=discard)
+        self.agenda.hit(task, CLEARED, at=asked, discards=discard)
         self.say(f"       cleared {task[0]}[{task[1]}], its state is {'discarded' if discard else 'kept'}")
         return True
 
