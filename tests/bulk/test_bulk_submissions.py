@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
+from airflow_provider.yandex_ai_studio.bulk.ledger import KEY
 from airflow_provider.yandex_ai_studio.bulk.reception import LOSSES, STRANGER_REFUSALS
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -131,6 +132,7 @@ def test_a_key_that_is_rotated_while_a_run_submits_is_looked_up_anew(
     monkeypatch.setattr(run.store, "set", rotate)
     assert None not in run.attempt()
     assert run.submissions == 40
+    assert emulator.stats()["responses"][SUBMIT]["401"] <= 5  # one group's
 
 
 def test_a_key_that_cannot_be_read_leaves_no_suspicion(
@@ -303,7 +305,8 @@ def test_an_attempt_that_is_cut_off_in_a_group_writes_down_what_was_taken(
     cut = [False]
 
     def cut_off(group: Group) -> Any:
-        if run.submissions >= 5 and not cut[0]:
+        submits = run.store.values[f"{KEY}_0"].get("intent")
+        if submits and not cut[0]:
             cut[0] = True
             raise AirflowTaskTimeout
         return outcomes(group)
