@@ -9,11 +9,13 @@ from uuid import UUID
 
 import pytest
 from airflow.sdk import ObjectStoragePath
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider.yandex_ai_studio.bulk.folder import OWNER
 from airflow_provider.yandex_ai_studio.bulk.storage import reason_of
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
+    YandexAIStudioError,
 )
 from bulk_task import BulkTask, file_of, rows_of, texts
 
@@ -178,7 +180,7 @@ def test_a_folder_that_was_only_claimed_holds_nothing_that_is_paid_for_again(
     assert "another run" not in capsys.readouterr().out
 
 
-def test_a_storage_that_fails_in_its_own_way_is_told_with_what_it_said(
+def test_a_storage_that_fails_in_its_own_way_is_told_with_what_it_said_and_asked_again_by_a_retry(
     task: Callable[..., BulkTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class SlowDown(Exception):
@@ -189,9 +191,10 @@ def test_a_storage_that_fails_in_its_own_way_is_told_with_what_it_said(
 
     monkeypatch.setattr(ObjectStoragePath, "mkdir", refuse)
     run = task(inputs=[SECRET], output_path=str(tmp_path / "out"))
-    with pytest.raises(ConfigurationError, match=r"can't be written \(SlowDown\)\.\n") as caught:
+    with pytest.raises(YandexAIStudioError, match=r"can't be written for now \(SlowDown\)\.\n") as caught:
         run.attempt()
     assert isinstance(caught.value.__cause__, SlowDown)
+    assert not isinstance(caught.value, AirflowFailException)
 
 
 def test_a_storage_says_why_in_words_where_it_has_some() -> None:

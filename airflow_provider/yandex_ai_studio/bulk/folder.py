@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.bulk.rows import pyarrow_parquet
-from airflow_provider.yandex_ai_studio.bulk.storage import reason_of, storage_path
-from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+from airflow_provider.yandex_ai_studio.bulk.storage import LASTING, reason_of, storage_path
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, YandexAIStudioError
 
 OutputFormat = Literal["jsonl", "parquet"]
 
@@ -77,19 +77,23 @@ class Folder:
 
         :param sleep: Waits some seconds: on object storage, the one is kept that was written last.
         :raises ConfigurationError: It can't be written, or another run was faster.
+        :raises YandexAIStudioError: It can't be written for now.
         """
         data = _json({"fingerprint": fingerprint, "rows": rows})
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             free = self.owner() is None
             self._write(OWNER, data, first=free)
-        except Exception as error:  # each object storage has its own errors
-            reason = reason_of(error) if isinstance(error, OSError) else None
-            refused = wrong(
+        except LASTING as error:
+            raise wrong(
                 f"Let the worker write to `output_path` {str(self.path)!r}, or give another one: it can't be written "
-                f"({reason or type(error).__name__})"
-            )
-            raise refused from None if reason else error
+                f"({reason_of(error)})"
+            ) from None
+        except Exception as error:  # each object storage has its own errors
+            raise YandexAIStudioError(
+                f"Retry the task, or give another `output_path`: {str(self.path)!r} can't be written for now "
+                f"({type(error).__name__}).\nNothing was sent to the service."
+            ) from error
         if free and not self._local:
             sleep(SETTLED_AFTER)
         self.check(fingerprint)

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, wrong
-from airflow_provider.yandex_ai_studio.bulk.storage import reason_of, storage_path
+from airflow_provider.yandex_ai_studio.bulk.storage import LASTING, reason_of, storage_path
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 JSON_LINES = (".jsonl", ".ndjson")
 PARQUET = (".parquet",)
-UNREADABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-"""What no further attempt mends. Any other error of a storage may pass."""
 
 
 class Source(Protocol):
@@ -123,7 +121,7 @@ class JsonLines:
                     place += len(line)
                     if line.strip():
                         yield place, number, line
-        except UNREADABLE as error:
+        except LASTING as error:
             raise _unreadable(self._path, error) from None
 
     @staticmethod
@@ -164,7 +162,7 @@ class Parquet:
                         place, rows = place + size, rows[size:]
                 if rows:
                     yield place, rows
-        except UNREADABLE as error:
+        except LASTING as error:
             raise _unreadable(self._path, error) from None
         except ValueError as error:  # most of pyarrow's errors are of that kind
             raise wrong(

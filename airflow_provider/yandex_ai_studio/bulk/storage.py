@@ -16,6 +16,9 @@ PACKAGES = {
 }
 """What to install for a scheme."""
 
+LASTING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What no further attempt mends. Any other error of a storage may pass."""
+
 
 def storage_path(path: str | ObjectStoragePath, parameter: str) -> ObjectStoragePath:
     """

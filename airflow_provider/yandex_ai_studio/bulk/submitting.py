@@ -318,17 +318,17 @@ class Submitting:
         expected = bounds.most(self._head.longest_prompt + beside, self._head.longest_answer)
         lost = times(expected, tally.lost + self._chunks.late)
         most = plus(plus(tally.spent, lost), times(expected, running))
-        within: list[int] = []
+        affordable: list[int] = []
         for row in rows:
             characters = len(self._chunks.requests(opened.chunk)[row].prompt) + beside
             next_one = bounds.most(characters, self._head.longest_answer)
             most = plus(most, next_one)
             if not bounds.allow(most):
-                if not within and not running:
+                if not affordable and not running:
                     self.stopped = bounds.excess(tally.spent, lost, next_one)
                 break
-            within.append(row)
-        return within
+            affordable.append(row)
+        return affordable
 
     @property
     def _characters_before(self) -> int:
