@@ -171,7 +171,13 @@ def test_every_shape_of_an_error_is_read(status, body, kind, grpc_code, message)
     ("body", "kind", "status", "arrived"),
     [
         ({"error": {"grpcCode": 8, "httpCode": 429, "message": "gauge quota"}}, RateLimited, 429, False),
-        ({"error": {"code": "model_call_error", "message": "got 56832"}, "output": []}, BadRequest, 400, False),
+        (
+            {"error": {"code": "model_call_error", "message": "at most 32768 tokens, got 56832"}, "output": []},
+            BadRequest,
+            400,
+            False,
+        ),
+        ({"error": {"code": "model_call_error", "message": "upstream is gone"}}, ServiceUnavailable, 500, True),
         ({"error": {"httpCode": 200, "message": "odd"}}, ServiceUnavailable, 500, True),
         ({"error": "boom"}, ServiceUnavailable, 500, True),
     ],

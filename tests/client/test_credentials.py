@@ -190,6 +190,14 @@ def test_a_secret_that_the_service_repeats_is_taken_out(cache, secret):
     assert cache.conceal("Nothing of that kind.") == "Nothing of that kind."
 
 
+def test_a_token_that_was_renewed_meanwhile_is_taken_out():
+    cache = cache_of(issued_at=NOW, token="t1.old")
+    cache.refused("Bearer t1.old")
+    assert cache.conceal("Permission of t1.old denied.") == "Permission of *** denied."
+    cache.accept(IssuedToken("t1.new", NOW + HALF_A_DAY), NOW)
+    assert cache.conceal("t1.9euelZqMkJ-x=.LZzMy4_Q-a== and t1.new") == "*** and ***"
+
+
 def test_a_jwt_that_the_service_repeats_is_taken_out():
     """It is good for an hour, for anyone who reads the log."""
     cache = cache_of()

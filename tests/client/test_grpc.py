@@ -86,6 +86,15 @@ def at(emulator: Emulator) -> Endpoints:
     return Endpoints.at(emulator.url)
 
 
+def test_a_stream_is_opened_with_a_new_token_where_the_old_one_expired(emulator: Emulator, at: Endpoints) -> None:
+    settings = settings_of(emulator, None, service_account_json=emulator.create_service_account_key())
+    with GrpcClient(settings, sleep=lambda seconds: None) as client:
+        begun = list(client.stream(completion.stream_completion(at, REQUEST)))
+        emulator.revoke_iam_tokens()
+        assert list(client.stream(completion.stream_completion(at, REQUEST)))[-1].text == begun[-1].text
+    assert emulator.stats()["tokens_issued"] == 2
+
+
 @pytest.mark.parametrize("request_", [REQUEST, WITH_TOOLS], ids=["text", "tools"])
 @pytest.mark.parametrize("call", [completion.complete, completion.count_tokens], ids=lambda call: call.__name__)
 def test_direct_calls_give_the_same_values(

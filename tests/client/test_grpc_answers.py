@@ -19,6 +19,7 @@ from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.client.body import MAX_BODY
 from airflow_provider.yandex_ai_studio.client.credentials import ApiKey
 from airflow_provider.yandex_ai_studio.client.settings import Settings
+from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import RequestError, ServiceUnavailable
 from wire import GrpcServer, send
 
@@ -62,6 +63,53 @@ def test_a_code_without_the_service_s_id_is_no_refusal_where_grpc_itself_may_hav
     with served.running() as server, pytest.raises(RequestError) as caught:
         send(road, settings_of(server), SUBMIT)
     assert caught.value.arrived is arrived
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_the_service_s_id_is_known_where_it_comes_first(road: str) -> None:
+    def refuse(_: str, context: grpc.ServicerContext) -> Any:
+        context.send_initial_metadata([("x-request-id", "a1b2")])
+        context.abort(grpc.StatusCode.UNAVAILABLE, "down")
+
+    with GrpcServer(refuse).running() as server, pytest.raises(ServiceUnavailable) as caught:
+        send(road, settings_of(server), SUBMIT)
+    assert (caught.value.arrived, caught.value.request_id) == (False, "a1b2")
+
+
+def shown_of(error: BaseException | None) -> list[str]:
+    """Return what Airflow's log shows of an error: it, and those behind it."""
+    if error is None:
+        return []
+    behind = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return [repr(error), str(error), *shown_of(behind)]
+
+
+@pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
+@pytest.mark.parametrize("road", ROADS)
+def test_a_secret_in_the_details_of_a_code_without_an_id_is_shown_nowhere(road: str, code: grpc.StatusCode) -> None:
+    served = GrpcServer(lambda _, context: context.abort(code, "Unknown api key 'AQVN1'"))
+    with served.running() as server, pytest.raises(RequestError) as caught:
+        send(road, settings_of(server), SUBMIT)
+    shown = " ".join(shown_of(caught.value))
+    assert "AQVN1" not in shown
+    assert ("***" in shown) is (code is not grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 429, 500, 503, 504])
+@pytest.mark.parametrize("road", ["worker", "triggerer", *ROADS])
+def test_a_credential_that_the_other_end_repeats_is_shown_on_no_road(road: str, status: int) -> None:
+    with Emulator(api_key="AQVNcanary", folder_id="b1g", grpc=True) as emulator:
+        emulator.fault("completionAsync", "echo", status=status)
+        at = Endpoints.at(emulator.url)
+        settings = Settings(ApiKey("AQVNcanary"), at, transport="grpc", grpc_target=emulator.grpc_target)
+        submit = completion.submit_completion(
+            at, CompletionRequest.of(model="yandexgpt", folder_id="b1g", prompt="Ducks.")
+        )
+        with pytest.raises(RequestError) as caught:
+            send(road, settings, submit)
+        (echo,) = emulator.faults()
+    assert echo["hits"]
+    assert "canary" not in " ".join(shown_of(caught.value))
 
 
 @pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip], ids=["plain", "gzip"])

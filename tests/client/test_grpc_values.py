@@ -19,7 +19,7 @@ from airflow_provider.yandex_ai_studio.api.completion_request import CompletionR
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.client.body import MAX_BODY, TooLong
 from airflow_provider.yandex_ai_studio.client.causes import CHECK_HOST, CHECK_PLAIN, CHECK_PROXY
-from airflow_provider.yandex_ai_studio.client.credentials import ApiKey, MetadataService
+from airflow_provider.yandex_ai_studio.client.credentials import ApiKey, MetadataService, TokenCache
 from airflow_provider.yandex_ai_studio.client.grpc import GrpcClient, _bad, _good, _last, _message, _metadata, _options
 from airflow_provider.yandex_ai_studio.client.network import Network
 from airflow_provider.yandex_ai_studio.client.settings import Settings
@@ -37,14 +37,17 @@ HERE = Endpoints.at("http://127.0.0.1")
 REQUEST = CompletionRequest.of(model="yandexgpt", folder_id="b1g", prompt="Ducks.")
 SUBMIT = completion.submit_completion(HERE, REQUEST)
 COMPLETE = completion.complete(HERE, REQUEST)
+TOKENS = TokenCache(ApiKey("AQVN1"), HERE)
 Code = grpc.StatusCode
 
 
 class Said:
     """An error of grpc."""
 
-    def __init__(self, code: grpc.StatusCode, details: str | None = None, trailing: Any = None) -> None:
-        self._said = code, details, trailing
+    def __init__(
+        self, code: grpc.StatusCode, details: str | None = None, trailing: Any = None, initial: Any = None
+    ) -> None:
+        self._said = code, details, trailing, initial
 
     def code(self) -> grpc.StatusCode:
         return self._said[0]
@@ -54,6 +57,9 @@ class Said:
 
     def trailing_metadata(self) -> Any:
         return self._said[2]
+
+    def initial_metadata(self) -> Any:
+        return self._said[3]
 
 
 @pytest.mark.parametrize(
@@ -75,19 +81,25 @@ class Said:
             {"code": 14, "message": "down"},
             {"x-request-id": "a1", "more": "5"},
         ),
+        (
+            Said(Code.UNAVAILABLE, "down", [("more", 5)], [("x-request-id", "a1")]),
+            503,
+            {"code": 14, "message": "down"},
+            {"x-request-id": "a1", "more": "5"},
+        ),
     ],
     ids=lambda value: value.code().name if isinstance(value, Said) else "",
 )
 def test_what_the_service_refuses_over_grpc_reads_as_over_rest(
     said: Said, status: int, body: Any, headers: Any
 ) -> None:
-    answer = _bad(SUBMIT, said, proxied=False)
+    answer = _bad(SUBMIT, said, TOKENS, proxied=False)
     assert (answer.status, json.loads(answer.body), answer.headers) == (status, body, headers)
 
 
 def test_a_message_that_is_too_long_for_grpc_is_too_long() -> None:
     with pytest.raises(TooLong):
-        _bad(SUBMIT, Said(Code.RESOURCE_EXHAUSTED, "Received message larger than max (5 vs. 4)"), proxied=False)
+        _bad(SUBMIT, Said(Code.RESOURCE_EXHAUSTED, "Received message larger than max (5 vs. 4)"), TOKENS, proxied=False)
 
 
 NEVER_CONNECTED = "failed to connect to all addresses; last error: Connection refused"
@@ -108,11 +120,11 @@ def test_what_grpc_says_itself_is_no_answer_of_the_service(
 ) -> None:
     error: Any = type("Error", (Said, Exception), {})(code, details)
     with pytest.raises(ServiceUnavailable, match=cause) as caught:
-        _bad(SUBMIT, error, proxied=proxied)
+        _bad(SUBMIT, error, TOKENS, proxied=proxied)
     assert "Could not submit the completion" in str(caught.value)
     assert str(caught.value).startswith(advice)
     assert (caught.value.arrived, caught.value.lasting) == (arrived, lasting)
-    assert caught.value.__cause__ is error
+    assert caught.value.__suppress_context__
 
 
 def test_a_message_is_the_json_of_an_answer_without_what_nobody_reads() -> None:

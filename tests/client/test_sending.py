@@ -184,6 +184,19 @@ def test_an_error_shows_no_secret_and_a_429_is_counted(
     assert counted == metrics
 
 
+def test_a_secret_at_the_end_of_a_long_message_is_not_cut_but_hidden() -> None:
+    with pytest.raises(BadRequest) as caught:
+        answer(400, {"error": {"message": "x" * 995 + SECRET}})
+    assert SECRET[:4] not in str(caught.value)
+    assert "x" * 995 + "***" in str(caught.value)
+
+
+def test_what_a_tool_shows_of_a_request_and_an_answer_holds_no_secret() -> None:
+    shown = repr(http_request(CALL, f"Api-Key {SECRET}", SETTINGS)) + repr(Answer(200, b"t1.x", {"set-cookie": "y"}))
+    for secret in (SECRET, "\u0423\u0442\u043a\u0430", "t1.x", "set-cookie"):
+        assert secret not in shown
+
+
 def test_a_call_whose_token_could_not_be_had_was_never_sent() -> None:
     with pytest.raises(ServiceUnavailable) as caught, before_the_call():
         raise ServiceUnavailable("No token.", arrived=True)

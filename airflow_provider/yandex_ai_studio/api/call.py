@@ -80,8 +80,8 @@ class Answer:
     """What came back for a call. Names of ``headers`` are looked up in lower case."""
 
     status: int
-    body: bytes
-    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
 
 
 def answer_of_grpc(code: int, message: str, headers: Mapping[str, str]) -> Answer:
@@ -89,16 +89,17 @@ def answer_of_grpc(code: int, message: str, headers: Mapping[str, str]) -> Answe
     return Answer(STATUS_OF_GRPC.get(code, 500), json.dumps({"code": code, "message": message}).encode(), headers)
 
 
-def result_of(call: Call[T], answer: Answer) -> T:
+def result_of(call: Call[T], answer: Answer, *, conceal: Callable[[str], str] = str) -> T:
     """
     Return what the call asked for.
 
+    :param conceal: Takes the secrets out of what the service says.
     :raises RequestError: The answer is an error, or makes no sense.
     """
     data = values.decoded(answer.body)
     problem = data.get("error") if isinstance(data, Mapping) and _names_nothing(data) else None
     if not 200 <= answer.status < 300 or (problem and "result" not in data):
-        raise _refusal(call, answer, data)
+        raise _refusal(call, answer, data, conceal)
     try:
         return call.parse(data)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -153,11 +154,12 @@ def _told(
     return f"{lead}Could not {call.aim}: {ended(what)}{fate}{support}"
 
 
-def _refusal(call: Call[Any], answer: Answer, data: Any) -> RequestError:
+def _refusal(call: Call[Any], answer: Answer, data: Any, conceal: Callable[[str], str]) -> RequestError:
     """Map any answer that is not a good one to the error that says it."""
-    message, code, embedded_status = _reported(data)
+    whole, code, embedded_status = _reported(data)
+    message = clean(conceal(whole))  # in this order: of a secret that is cut in two, half would be shown
     embedded = 200 <= answer.status < 300
-    of_code = _STATUS_OF_WORD.get(code, 400) if isinstance(code, str) else STATUS_OF_GRPC.get(code or 0, 500)
+    of_code = _status_of_word(code, message) if isinstance(code, str) else STATUS_OF_GRPC.get(code or 0, 500)
     status = (embedded_status or of_code) if embedded else answer.status
     kind, arrived, advice = _meaning(status)
     said = f": {message}" if message else ", without a reason that can be read"
@@ -207,6 +209,13 @@ _STATUS_OF_WORD = {
 """The status of an error that comes with HTTP 200, by the code of the Responses API. Any other is about the request."""
 
 
+def _status_of_word(code: str, message: str) -> int:
+    """Return it; what failed in calling the model is the request's own fault only where a bound is named."""
+    if code == "model_call_error" and not re.search(r"token|must|invalid|too (?:long|many)", message, re.IGNORECASE):
+        return 500
+    return _STATUS_OF_WORD.get(code, 400)
+
+
 def _reported(data: Any) -> tuple[str, int | str | None, int | None]:
     """Read message, code and HTTP status out of any of the vendor's error shapes."""
     if not isinstance(data, Mapping):
@@ -217,7 +226,7 @@ def _reported(data: Any) -> tuple[str, int | str | None, int | None]:
     code = error.get("grpcCode", error.get("code"))
     status = error.get("httpCode")
     return (
-        clean(str(message)),
+        str(message),
         code if isinstance(code, int | str) else None,
         status if isinstance(status, int) and 400 <= status < 600 else None,
     )

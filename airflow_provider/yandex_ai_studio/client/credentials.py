@@ -97,7 +97,8 @@ class ServiceAccountKey:
             ) from None
 
 
-_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
+_SECRETS = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+|\bt1\.[\w=-]+(?:\.[\w=-]+)*")
+"""A JWT, and an IAM token: one that was renewed meanwhile may still be good."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class TokenCache:
 
     def conceal(self, text: str) -> str:
         """Take the secrets out of a text: the service repeats some of them in its errors."""
-        text = _JWT.sub("***", text)
+        text = _SECRETS.sub("***", text)
         secrets = [self._token]
         if isinstance(self._credential, ApiKey | IamToken):
             secrets.append(self._credential.secret)

@@ -22,6 +22,7 @@ from airflow_provider.yandex_ai_studio.api.words import within
 from airflow_provider.yandex_ai_studio.client import sending
 from airflow_provider.yandex_ai_studio.client.body import MAX_BODY, TooLong
 from airflow_provider.yandex_ai_studio.client.causes import cause_of
+from airflow_provider.yandex_ai_studio.client.credentials import TokenCache
 from airflow_provider.yandex_ai_studio.client.network import Network
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
@@ -75,9 +76,15 @@ class GrpcClient(Client):
         if call.rpc is None:
             yield from super().stream(call)
             return
-        messages = self._begin(call, call.rpc, self._authorization())
-        while (answer := self._received(call, lambda: next(messages, None))) is not None:
+        authorization = self._authorization()
+        messages = self._begin(call, call.rpc, authorization)
+        answer = self._received(call, lambda: next(messages, None))
+        if answer is not None and answer.status == 401 and self._tokens.refused(authorization):
+            messages = self._begin(call, call.rpc, self._authorization())
+            answer = self._received(call, lambda: next(messages, None))
+        while answer is not None:
             yield sending.read(call, answer, self._tokens, self._settings)
+            answer = self._received(call, lambda: next(messages, None))
 
     def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
         if call.rpc is None:
@@ -101,7 +108,7 @@ class GrpcClient(Client):
                 message = receive()
                 return None if message is None else _good(message)
             except grpc.RpcError as error:
-                return _bad(call, error, proxied=self._network.proxy(call.url) is not None)
+                return _bad(call, error, self._tokens, proxied=self._network.proxy(call.url) is not None)
 
     def _channel(self, target: str, secure: bool) -> grpc.Channel:
         if target not in self._channels:
@@ -138,7 +145,7 @@ class GrpcAsyncClient(AsyncClient):
             try:
                 return _good(await method(message, timeout=request.timeout, metadata=_metadata(request.headers)))
             except grpc.RpcError as error:
-                return _bad(call, error, proxied=proxied)
+                return _bad(call, error, self._tokens, proxied=proxied)
 
     def _channel(self, target: str, secure: bool) -> grpc.aio.Channel:
         if target not in self._channels:
@@ -222,19 +229,21 @@ def _good(message: Any) -> Answer:
     return Answer(200, json.dumps(data, ensure_ascii=False).encode(), {})
 
 
-def _bad(call: Call[Any], error: Any, *, proxied: bool) -> Answer:
+def _bad(call: Call[Any], error: Any, tokens: TokenCache, *, proxied: bool) -> Answer:
     """
     Return the answer over REST that an error stands for.
 
     :raises ServiceUnavailable: It is not the service's answer, but grpc's own word that there is none.
     """
-    trailing = {str(name).lower(): str(value) for name, value in error.trailing_metadata() or ()}
+    metadata = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
+    headers = {str(name).lower(): str(value) for name, value in metadata}
     code, details = error.code(), str(error.details() or "")
-    if "x-request-id" not in trailing:
+    if "x-request-id" not in headers:
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
             raise TooLong
         if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED):
             sent = not details.startswith(NEVER_CONNECTED)
-            cause = cause_of(error, details=details, sent=sent, proxied=proxied)
-            raise no_answer(call, cause.text, advice=cause.advice, arrived=sent, lasting=cause.lasting) from error
-    return answer_of_grpc(int(code.value[0]), details, trailing)
+            cause = cause_of(error, details=tokens.conceal(details), sent=sent, proxied=proxied)
+            # grpc's own error repeats all that was said, which may be a key.
+            raise no_answer(call, cause.text, advice=cause.advice, arrived=sent, lasting=cause.lasting) from None
+    return answer_of_grpc(int(code.value[0]), details, headers)

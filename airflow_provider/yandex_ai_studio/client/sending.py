@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from airflow_provider.yandex_ai_studio.api.call import Answer, Call, no_answer, result_of, unsendable
@@ -49,8 +49,8 @@ class HttpRequest:
 
     method: str
     url: str
-    headers: Mapping[str, str]
-    body: bytes | None
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
     timeout: float
 
 
@@ -107,7 +107,7 @@ def read(call: Call[T], answer: Answer, tokens: TokenCache, settings: Settings) 
     :raises RequestError: The answer is an error, or makes no sense. No secret is in its text.
     """
     try:
-        return result_of(call, answer)
+        return result_of(call, answer, conceal=tokens.conceal)
     except RequestError as error:
         error.args = (tokens.conceal(str(error)),)
         if isinstance(error, RateLimited):

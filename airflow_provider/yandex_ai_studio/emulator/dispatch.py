@@ -49,6 +49,8 @@ async def _vendor(backend: Backend, route: table.Route, request: Request) -> Ans
     match fault.kind:
         case "drop":
             return None
+        case "echo":
+            return _echoed(route, request, fault)
         case "status" | "garbage" | "embedded_error":
             return _planted(route, request, fault)
         case "delay":
@@ -112,10 +114,20 @@ def _planted(route: table.Route, request: Request, fault: Fault) -> Answer:
     return replace(answer, headers=fault.headers or {})
 
 
+def _echoed(route: table.Route, request: Request, fault: Fault) -> Answer:
+    """Refuse a request as a careless gateway does: with the credential in the message, and without an id."""
+    secret = request.headers.get("Authorization", "").partition(" ")[2]
+    refusal = ApiError.of_status(fault.status)
+    answer = _rendered(route, request, ApiError(refusal.code, f"Unknown credential '{secret}'", fault.status))
+    return replace(answer, traced=False)
+
+
 def _rendered(route: table.Route, request: Request, error: ApiError) -> Answer:
     return Answer.of_json(route.shape(error, request.id), error.status)
 
 
 def _traced(backend: Backend, answer: Answer, request: Request) -> Answer:
+    if not answer.traced:
+        return answer
     ids = {"x-request-id": request.id, "x-server-trace-id": backend.ids.trace()}
     return replace(answer, headers={**ids, **answer.headers})

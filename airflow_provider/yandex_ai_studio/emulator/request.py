@@ -46,6 +46,7 @@ class Answer:
     :param seconds: how long the body takes to go out.
     :param unpacked: send it compressed, and with so much white space that it unpacks to at least so many bytes;
         ``None`` sends it as it is.
+    :param traced: say in the headers which request it answers.
     """
 
     status: int
@@ -54,6 +55,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seconds: float = 0.0
     unpacked: int | None = None
+    traced: bool = True
 
     @classmethod
     def of_json(cls, payload: object, status: int = 200) -> Answer:

@@ -63,8 +63,9 @@ def to_status(answer: Answer) -> Any:
     http = ApiError.of_status(answer.status)
     if not isinstance(code, int) or code not in _CODES:
         code = int(http.code)
-    info = _packed({"@type": _REQUEST_INFO, "requestId": answer.headers["x-request-id"]})
-    return Status(code=code, message=message if isinstance(message, str) else http.message, details=[info])
+    request_id = answer.headers.get("x-request-id")
+    details = [_packed({"@type": _REQUEST_INFO, "requestId": request_id})] if request_id else []
+    return Status(code=code, message=message if isinstance(message, str) else http.message, details=details)
 
 
 def to_code(status: Any) -> Any:

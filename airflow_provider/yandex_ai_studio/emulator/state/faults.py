@@ -15,6 +15,7 @@ from airflow_provider.yandex_ai_studio.emulator.state.operations import NOTHING,
 #: The kinds of faults, each with the fields that belong to it; those marked ``True`` must be given.
 KINDS: dict[str, dict[str, bool]] = {
     "status": {"status": True, "body": False, "headers": False},
+    "echo": {"status": False},
     "delay": {"seconds": True},
     "hang": {"seconds": True},
     "trickle": {"seconds": True},
