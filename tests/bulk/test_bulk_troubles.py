@@ -184,6 +184,51 @@ def test_one_look_that_fails_decides_nothing(task: Callable[..., BulkTask], emul
     assert run.submissions == 30
 
 
+@pytest.mark.parametrize("output", [None, "out"])
+def test_reads_that_fail_now_and_then_are_made_again_on_the_worker(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path, output: str | None
+) -> None:
+    for number in range(40):
+        emulator.fault("operations.get", "status", status=(500, 503, 404)[number % 3], after=7 * number, times=1)
+    run = task(inputs=texts(150), output_path=output and str(tmp_path / output))
+    answers = run.attempt()
+    assert (answers["counts"]["succeeded"] if output else len(answers)) == run.submissions == 150
+    assert len(run.deferrals) <= 2
+    reads = emulator.stats()["responses"]["operations.get"]
+    assert sum(count for status, count in reads.items() if status != "200") > 20
+
+
+@pytest.mark.parametrize("output", [None, "out"])
+def test_a_worker_that_can_t_read_what_the_triggerer_can_is_started_ever_more_seldom(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path, output: str | None
+) -> None:
+    emulator.fault("operations.get", "status", status=503, times=None)
+    run = task(inputs=texts(10), timeout=7200, output_path=output and str(tmp_path / output))
+    with pytest.raises(RowsFailed, match="10 of 10"):
+        run.attempt()
+    assert 5 < len(run.deferrals) < 80  # two for each try: the trigger must see that they have ended
+    emulator.clear_faults()
+    answers = run.attempt()
+    assert (answers["counts"]["succeeded"] if output else len(answers)) == run.submissions == 10
+
+
+def test_a_read_that_fails_alone_ends_a_stretch_only_after_a_while(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    run = task(inputs=texts(10))
+    wait = run._wait
+
+    def one_fails(trigger: Any) -> None:
+        wait(trigger)
+        if len(run.deferrals) == 1:
+            broken = emulator.operations()[3]["id"]
+            emulator.fault("operations.get", "status", status=500, operation_id=broken, times=3)
+
+    run._wait = one_fails  # type: ignore[method-assign]
+    assert None not in run.attempt()
+    assert len(run.deferrals) == 1
+
+
 def test_a_refusal_that_the_trigger_met_again_and_again_fails_the_attempt(
     task: Callable[..., BulkTask], emulator: Emulator
 ) -> None:

@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 
 PATIENCE = 15.0
-"""Seconds of nothing but 429 after which a worker does not wait for its turn any more."""
+"""Seconds without an answer after which a worker waits no more: it would have to read again what it has read."""
+
+QUIET = (1.0, 2.0, 4.0)
+"""Seconds until the next round, after one, two or more without an answer."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 60.0, 1200.0
+"""Seconds until a worker tries again that can't read what the triggerer could: a tenth of the operation's age."""
 
 
 class Harvesting:
@@ -64,7 +70,10 @@ class Harvesting:
         self._log = log
         self._time = SteadyClock(hook.clock)
         self._reads = schedule.RateBudget(hook.settings.polls_per_second)
-        self._heard_at = hook.clock()
+        self._heard_at = self._time()
+        self._silent = 0
+        self._quiet_until = -math.inf
+        self.pause: tuple[float, str] | None = None
         if wakeup.chunks is None or chunks.returned:
             return
         for number, opened in chunks.open.items():
@@ -82,6 +91,8 @@ class Harvesting:
         due = [opened for opened in self._chunks.open.values() if opened.look_at <= now and opened.unread]
         if not due:
             return None
+        if (quiet := self._quiet_until - self._time()) > 0:
+            return quiet
         delay, size = self._reads.next_round(self._time())
         if not size:
             return delay
@@ -99,10 +110,10 @@ class Harvesting:
         seen = self._pool.ask(self._look, [opened.chunk.ids[row][0] for opened, row in picked])
         now = self._hook.clock()
         changed: dict[int, OpenChunk] = {}
+        self._listen(seen)
         for (opened, _), found in zip(picked, seen, strict=True):
             if not isinstance(found, RateLimited):
                 opened.narrow = False
-                self._heard_at = now
         for (opened, row), found in zip(picked, seen, strict=True):
             self._reads.answered(self._time())
             operation_id, submitted_at = opened.chunk.ids[row]
@@ -118,8 +129,8 @@ class Harvesting:
                     continue
                 case RateLimited():
                     self._reads.slow_down(self._time())
-                    if now - self._heard_at <= PATIENCE:
-                        continue  # to wait for its turn is cheaper than to read again what was read here
+                    if self._waits_for(opened, now, age):
+                        continue
                 case RequestError() | ConfigurationError() if self._wakeup.refused and not isinstance(
                     found, NotFound | ServiceUnavailable
                 ):
@@ -133,10 +144,29 @@ class Harvesting:
                         self._chunks.tell(opened.chunk, row, result)
                         changed[opened.chunk.number] = opened
                         continue
+                    if not isinstance(found, Operation) and self._waits_for(opened, now, age):
+                        continue
             opened.narrow = True
             opened.look_at = now + schedule.next_delay(age, random=1.0)
         for opened in changed.values():
             self._chunks.write(opened.chunk)
+
+    def _listen(self, seen: Sequence[Operation | Exception]) -> None:
+        """Note whether a round had an answer; without one, the next comes later."""
+        if any(isinstance(found, Operation) for found in seen):
+            self._heard_at, self._silent = self._time(), 0
+        elif not any(isinstance(found, RateLimited) for found in seen):
+            self._quiet_until = self._time() + QUIET[min(self._silent, len(QUIET) - 1)]
+            self._silent += 1
+
+    def _waits_for(self, opened: OpenChunk, now: float, age: float) -> bool:
+        """Tell whether the worker asks again itself: that is cheaper than to read again what it has read."""
+        if self._time() - self._heard_at <= PATIENCE:
+            return True
+        if self._wakeup.chunks and (self._chunks.returned or opened.chunk.number in self._wakeup.chunks):
+            later = now + min(max(age / 10, SHORTEST_PAUSE), LONGEST_PAUSE)
+            self.pause = (later, "Operations have ended, and this worker gets no answer about them")
+        return False
 
     def _take(self, opened: OpenChunk, row: int, result: Result) -> bool:
         """Keep a result, or let its row be asked again. Tell whether the ledger has changed."""

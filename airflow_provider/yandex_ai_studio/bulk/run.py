@@ -141,6 +141,9 @@ class Run:
 
     def _pause(self) -> Pause | None:
         """Say what to wait for, once there is nothing to submit and nothing to read for now."""
+        if self._harvesting.pause and self._chunks.running:  # the trigger would see at once that they have ended
+            pauses = [pause for pause in (self._harvesting.pause, self._submitting.pause) if pause]
+            return Pause(self._began, {}, *min(pauses), self._chunks.seen())
         waits: dict[int, list[tuple[str, float]]] = {}
         watched = 0
         together = self._chunks.returned  # one stretch must read all: it wakes when all have ended, or to submit
