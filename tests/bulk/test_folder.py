@@ -50,6 +50,16 @@ def test_of_two_runs_that_find_a_folder_free_at_one_time_the_first_one_has_it(tm
     one.claim("a", 1, no_wait)
 
 
+def test_a_folder_that_is_another_s_by_now_is_not_claimed(tmp_path: Path) -> None:
+    one, other = Folder(str(tmp_path / "out"), "jsonl"), Folder(str(tmp_path / "out"), "jsonl")
+    assert one.check("a")
+    assert other.check("b")
+    one.claim("a", 1, no_wait)
+    with pytest.raises(ConfigurationError, match="Give each set a folder of its own"):
+        other.claim("b", 1, no_wait)
+    assert one.owner() == "a"
+
+
 def test_a_file_system_without_links_is_claimed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise OSError(errno.EOPNOTSUPP, "no links here")

@@ -58,10 +58,11 @@ class Folder:
                 return "something that is not of this package"
         return None
 
-    def check(self, fingerprint: str) -> None:
+    def check(self, fingerprint: str) -> bool:
         """
         See whether these requests may have their output here.
 
+        :return: Whether it is nobody's yet.
         :raises ConfigurationError: It is another's.
         """
         owner = self.owner()
@@ -70,6 +71,7 @@ class Folder:
                 f"`output_path` {str(self.path)!r} holds the output of another set of requests: the inputs or the "
                 "parameters have changed. Give each set a folder of its own ({{ run_id }}, say), or delete this one"
             )
+        return owner is None
 
     def claim(self, fingerprint: str, rows: int, sleep: Callable[[float], None]) -> None:
         """
@@ -79,10 +81,10 @@ class Folder:
         :raises ConfigurationError: It can't be written, or another run was faster.
         :raises YandexAIStudioError: It can't be written for now.
         """
+        free = self.check(fingerprint)
         data = _json({"fingerprint": fingerprint, "rows": rows})
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            free = self.owner() is None
             self._write(OWNER, data, first=free)
         except LASTING as error:
             raise wrong(
