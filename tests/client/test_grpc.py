@@ -205,7 +205,8 @@ def test_the_connection_chooses_the_road(emulator: Emulator, connect: Callable[.
 def test_without_the_extra_nothing_is_sent_and_no_intent_stays(
     emulator: Emulator, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    connect(host=emulator.url, password=API_KEY, extra={"folder_id": FOLDER, "transport": "grpc"})
+    extra = {"folder_id": FOLDER, "transport": "grpc", "grpc_target": emulator.grpc_target}
+    connect(host=emulator.url, password=API_KEY, extra=extra)
     monkeypatch.delitem(sys.modules, GrpcClient.__module__)
     monkeypatch.setitem(sys.modules, missing, None)
     store = Store()

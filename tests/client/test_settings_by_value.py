@@ -135,7 +135,7 @@ OPERATION = Rpc("yandex.cloud.operation.OperationService", "Get", {})
     ("host", "target", "rpc", "to"),
     [
         (None, None, COMPLETION, ("llm.api.cloud.yandex.net:443", True)),
-        ("http://127.0.0.1", None, OPERATION, ("operation.api.cloud.yandex.net:443", True)),
+        (None, None, OPERATION, ("operation.api.cloud.yandex.net:443", True)),
         (None, "gateway.example:443", OPERATION, ("gateway.example:443", True)),
         ("https://gateway.example:8443", "gateway.example:443", COMPLETION, ("gateway.example:443", True)),
         ("http://127.0.0.1:8085", "127.0.0.1:8086", COMPLETION, ("127.0.0.1:8086", False)),
@@ -145,6 +145,15 @@ def test_grpc_goes_to_the_vendor_or_to_the_one_target_with_tls_as_over_http(
     host: str | None, target: str | None, rpc: Rpc, to: tuple[str, bool]
 ) -> None:
     assert settings(host=host, grpc_target=target).grpc_target_of(rpc) == to
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1:8085", "https://gateway.example"])
+def test_grpc_beside_a_base_url_needs_a_target(host: str) -> None:
+    """Else the key, the prompts and the bill go past the host of the connection to the vendor."""
+    with pytest.raises(ConfigurationError, match=r"Name host:port of gRPC there, or leave `host` empty"):
+        settings(host=host, transport="grpc")
+    assert settings(host=host, transport="grpc", grpc_target="127.0.0.1:8086").grpc_target == "127.0.0.1:8086"
+    assert settings(host=host, transport="rest").grpc_target is None
 
 
 def test_a_target_in_the_clear_is_judged_by_its_own_host_whatever_port_http_has() -> None:

@@ -239,6 +239,11 @@ class _Fields:
         target = self.identifier("grpc_target")
         if target is not None and ("@" in target or "://" in target):
             raise self._wrong("has more than host:port in `grpc_target`")
+        if target is None and endpoints != Endpoints() and self.text("transport") == "grpc":
+            raise self._wrong(
+                "has `host` and `transport: grpc`, but no `grpc_target`: gRPC would go past the host to the vendor. "
+                "Name host:port of gRPC there, or leave `host` empty"
+            )
         for url in (endpoints.llm, _url_of(target, endpoints)):
             if url.startswith("http://") and is_public(urlsplit(url).hostname or ""):
                 raise self._wrong("would send the credential through the internet without encryption. Use https://")
