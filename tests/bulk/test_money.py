@@ -168,3 +168,10 @@ def test_each_bound_that_a_row_could_go_beyond_is_to_be_raised() -> None:
     both = Bounds(tokens=4099, cost=0.5, price=RUBLES)
     assert both.excess(SPENT, Usage(), ROW).names == "`max_total_tokens` and `max_cost`"
     assert Bounds(tokens=4100, cost=0.5, price=RUBLES).excess(SPENT, Usage(), ROW).names == "`max_cost`"
+
+
+def test_usages_add_up_to_what_can_be_written_down() -> None:
+    """A service out of its mind must not leave a ledger that nobody can write."""
+    most = 2**63 - 1
+    assert plus(Usage(most, most, most, most), Usage(1, 2, 3, 4)) == Usage(most, most, most, most)
+    assert plus(Usage(most - 1, 1, 2, 3), Usage(1, 1, 1, 1)) == Usage(most, 2, 3, 4)

@@ -8,12 +8,16 @@ from typing import Any, NamedTuple
 
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.api.models import Usage
+from airflow_provider.yandex_ai_studio.api.values import INT64
 
 CHARACTERS_BESIDE = 64
 """What a request may count beside the characters of its messages: a token is at least one character."""
 
 LONGEST_ANSWER = 2000
 """Tokens that an answer is taken to have at most, where the request does not say, until a longer one was seen."""
+
+MOST_TOKENS = INT64 - 1
+"""More than anybody pays for, and the most that Airflow's database and messages surely hold."""
 
 
 @dataclass(frozen=True)
@@ -168,12 +172,12 @@ class Bounds:
 
 
 def plus(one: Usage, other: Usage) -> Usage:
-    """Add two usages up."""
+    """Add two usages up, as far as Airflow can write the sum down."""
     return Usage(
-        one.input_tokens + other.input_tokens,
-        one.completion_tokens + other.completion_tokens,
-        one.total_tokens + other.total_tokens,
-        one.reasoning_tokens + other.reasoning_tokens,
+        min(MOST_TOKENS, one.input_tokens + other.input_tokens),
+        min(MOST_TOKENS, one.completion_tokens + other.completion_tokens),
+        min(MOST_TOKENS, one.total_tokens + other.total_tokens),
+        min(MOST_TOKENS, one.reasoning_tokens + other.reasoning_tokens),
     )
 
 

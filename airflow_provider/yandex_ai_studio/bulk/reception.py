@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from airflow_provider.yandex_ai_studio.bulk.hourly_quota import LONGEST_PAUSE
@@ -133,8 +133,8 @@ class Reception:
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Reception:
-        """Read what :meth:`value` gave."""
-        return cls(**value)
+        """Read what :meth:`value` gave, of this release or another."""
+        return cls(**{each.name: value[each.name] for each in fields(cls) if each.name in value})
 
 
 def may_have_arrived(error: Exception) -> bool:
