@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.configuration import conf
 from airflow.sdk import DAG, Asset, ObjectStoragePath, task
 from pydantic import BaseModel
 
@@ -19,7 +21,7 @@ from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, RowsFailed
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from bulk_task import BulkTask, Killed, rows_of
-from support import API_KEY, CONN_ID, FOLDER, TaskInstance
+from support import API_KEY, CONN_ID, FOLDER, KEEPS_STATE, TaskInstance
 
 Make = Callable[..., "DecoratedTask"]
 
@@ -335,6 +337,12 @@ def test_an_error_about_new_rows_says_nothing_of_kept_ones(make: Make) -> None:
     with pytest.raises(ConfigurationError, match="`kind`") as refused:
         make(tell).attempt()
     assert "kept" not in str(refused.value)
+
+
+@pytest.mark.skipif(not KEEPS_STATE, reason="Airflow 3.2 has no state store")
+def test_a_piece_of_kept_rows_is_no_larger_than_airflow_likes() -> None:
+    assert len(json.dumps("x" * kept.PIECE)) <= conf.getint("state_store", "max_value_storage_bytes")
+    assert kept.PIECE * kept.MOST_PIECES >= 19_900_000
 
 
 def test_kept_rows_outlast_the_ledger(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

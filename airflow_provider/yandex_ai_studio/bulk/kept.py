@@ -15,10 +15,10 @@ from airflow_provider.yandex_ai_studio.durability.journal import RETENTION, Stor
 
 KEY = "yandex_ai_studio_bulk_rows"
 
-PIECE = 200_000
-"""Characters of one value of the store: Airflow's database takes that in some 20 ms."""
+PIECE = 60_000
+"""Characters of one value of the store: Airflow warns of each that has more than 65,535 bytes."""
 
-MOST_PIECES = 100
+MOST_PIECES = 333
 """Some 40 MB of rows, for texts as people write them."""
 
 LONGER = 2 * RETENTION
