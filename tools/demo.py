@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,7 @@ SECONDS, SECONDS_MAX = "3", "12"
 
 INSTRUCTIONS = "Answer in two sentences, for a data engineer. Today is {today}."
 PROMPT = "What is the Python package {package} for? Its README says:\n\n{text}"
+FOLDER, MODEL = "b1gemulator", "yandexgpt"
 OPTIONS = {"temperature": 0.2, "maxTokens": "200"}
 """What the DAG asks for; written down once more here, so that a request that changes on its way is seen."""
 
@@ -89,15 +90,35 @@ def table(rows: list[Row], seconds: dict[str, float]) -> str:
     return "\n".join([head, "-" * len(head), *body])
 
 
+def empty(rows: list[Row]) -> list[str]:
+    """Say which texts are none: all that can be said without knowing what they should be."""
+    return [f"{package}: the summary is empty" for package, text, _, _ in rows if not text.strip()]
+
+
+def changed(operation: Mapping[str, Any]) -> Iterator[str]:
+    """Say what an operation of the emulator was asked, if that is not what the DAG asks for; or that it ended badly."""
+    asked, options = operation["options"], dict(operation["options"].get("completionOptions", {}))
+    if options.get("stream") is False:
+        del options["stream"]  # as if it were not there
+    found = {**asked, "completionOptions": {**options, "maxTokens": str(options.get("maxTokens"))}}
+    if found != {"modelUri": f"gpt://{FOLDER}/{MODEL}", "completionOptions": OPTIONS}:
+        yield f"operation {operation['id']} was asked with {asked}"
+    if operation["state"] != "succeeded":
+        yield f"operation {operation['id']} is {operation['state']}"
+
+
 def complaints(
-    rows: list[Row], expected: Mapping[str, Direct], operations: set[str], tries: Mapping[str, int]
+    rows: list[Row],
+    expected: Mapping[str, Direct],
+    operations: Sequence[Mapping[str, Any]],
+    tries: Mapping[str, int],
 ) -> list[str]:
     """
     Say what is wrong with the outcome.
 
     :param rows: What the DAG loaded into its table.
     :param expected: By package, what the emulator answers to the same question when it is asked directly.
-    :param operations: The operations that the emulator created.
+    :param operations: The operations that the emulator created, with what they were asked.
     :param tries: The attempts of each task.
     """
     found = {package: (text, tokens) for package, text, tokens, _ in rows}
@@ -109,9 +130,10 @@ def complaints(
             wrong.append(f"{package}: {text!r} instead of {expected[package].text!r}")
         if tokens != expected[package].total_tokens:
             wrong.append(f"{package}: {tokens} tokens instead of {expected[package].total_tokens}")
-    ids = [row[3] for row in rows]
-    if set(ids) != operations or len(set(ids)) != len(ids):
-        wrong.append(f"the table names the operations {sorted(ids)}, the emulator created {sorted(operations)}")
+    ids, created = sorted(row[3] for row in rows), sorted(operation["id"] for operation in operations)
+    if ids != created:
+        wrong.append(f"the table names the operations {ids}, the emulator created {created}")
+    wrong += [complaint for operation in operations for complaint in changed(operation)]
     return wrong + [f"{task} took {count} attempts" for task, count in tries.items() if count != 1]
 
 
@@ -176,6 +198,7 @@ def run(*, stay: bool, home: Path, port: int) -> int:
         }
         print(f"\n{table(rows, seconds)}\n")
         print(f"generation tasks {len(tasks)}, deferred {len(seconds)}, texts {len(rows)}")
+        wrong = empty(rows)
         complete = len(rows) == len(tasks) == len(seconds) and len(tasks) >= 8
         if emulator:
             stats = emulator.stats()
@@ -185,16 +208,18 @@ def run(*, stay: bool, home: Path, port: int) -> int:
             )
             expected = answers(airflow, run_id, emulator)
             tries = {f"{task['task_id']}[{task['map_index']}]": task["try_number"] for task in instances}
-            wrong = complaints(rows, expected, {row["id"] for row in emulator.operations()}, tries)
-            complete = complete and stats["submissions"] == len(tasks) and not wrong
-            print("\n".join(wrong) or "each text is what the emulator must answer, byte for byte, at the first attempt")
+            wrong += complaints(rows, expected, emulator.operations(), tries)
+            complete = complete and stats["submissions"] == len(tasks)
+            if not wrong:
+                print("each text is what the emulator must answer, byte for byte, at the first attempt")
+        print("\n".join(wrong), end="\n" if wrong else "")
         print(f"tokens {sum(row[2] for row in rows)}, seconds {time.monotonic() - progress.started:.0f}")
         if stay:
             print(f"\nAirflow is at {airflow.url} (no password). Ctrl-C stops everything.", flush=True)
             while True:
                 airflow.check()
                 time.sleep(1)
-        return 0 if complete else 1
+        return 0 if complete and not wrong else 1
 
 
 def main() -> int:

@@ -202,6 +202,7 @@ def test_operations_are_listed_with_what_they_were_asked(emulator: Emulator, cli
     (listed,) = client.get("/_emulator/operations").json()["operations"]
     assert (listed["id"], listed["state"], listed["ended_at"]) == (operation_id, "running", None)
     assert (listed["prompt_head"], len(listed["prompt_sha256"])) == ("ё" * 200, 64)
+    assert listed["options"] == {name: value for name, value in make_body(prompt).items() if name != "messages"}
     emulator.advance(60)
     (listed,) = emulator.operations()
     assert listed["state"] == "succeeded"

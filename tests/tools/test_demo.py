@@ -8,13 +8,20 @@ from typing import Any
 
 import pytest
 
-from tools.demo import INSTRUCTIONS, OPTIONS, PROMPT, complaints
+from tools.demo import INSTRUCTIONS, OPTIONS, PROMPT, complaints, empty
 from tools.direct import Direct
 
+
+def operation(id_: str, state: str = "succeeded", **changes: Any) -> dict[str, Any]:
+    options = {"stream": False, "temperature": 0.2, "maxTokens": 200}
+    return {"id": id_, "state": state, "options": {"modelUri": MODEL_URI, "completionOptions": options, **changes}}
+
+
+MODEL_URI = "gpt://b1gemulator/yandexgpt"
 GOOD: dict[str, Any] = {
     "rows": [("a", "Text of a.", 7, "d7q1"), ("b", "Text of b.", 8, "d7q2")],
     "expected": {"a": Direct("Text of a.", 7), "b": Direct("Text of b.", 8)},
-    "operations": {"d7q1", "d7q2"},
+    "operations": [operation("d7q1"), operation("d7q2")],
     "tries": {"extract[-1]": 1, "summarize[0]": 1},
 }
 
@@ -32,12 +39,29 @@ def test_a_good_outcome_is_good() -> None:
         ({"rows": GOOD["rows"][:1]}, "b: no summary"),
         ({"rows": [*GOOD["rows"], ("c", "", 0, "d7q3")]}, "c: nobody asked"),
         ({"rows": [GOOD["rows"][0], ("b", "Text of b.", 8, "d7q1")]}, "the table names the operations"),
-        ({"operations": {"d7q1", "d7q2", "d7q3"}}, "the emulator created"),
+        ({"operations": [*GOOD["operations"], operation("d7q3", "cancelled")]}, "the emulator created"),
+        ({"operations": [operation("d7q1", "failed"), operation("d7q2")]}, "d7q1 is failed"),
+        *(
+            ({"operations": [operation("d7q1"), operation("d7q2", **changes)]}, "d7q2 was asked with")
+            for changes in (
+                {"completionOptions": {"maxTokens": 200}},
+                {"completionOptions": {"temperature": 0.6, "maxTokens": 200}},
+                {"completionOptions": {"temperature": 0.2}},
+                {"completionOptions": {"temperature": 0.2, "maxTokens": 200, "stream": True}},
+                {"modelUri": "gpt://b1gemulator/yandexgpt-lite"},
+                {"jsonObject": True},
+            )
+        ),
         ({"tries": {"summarize[3]": 2}}, r"summarize\[3\] took 2 attempts"),
     ],
 )
 def test_a_wrong_outcome_is_told(change: dict[str, Any], complaint: str) -> None:
     assert any(re.search(complaint, said) for said in complaints(**{**GOOD, **change}))
+
+
+def test_an_empty_text_is_told_whoever_answers() -> None:
+    assert empty(GOOD["rows"]) == []
+    assert empty([("a", " ", 7, "d7q1"), GOOD["rows"][1]]) == ["a: the summary is empty"]
 
 
 def test_the_demo_asks_what_the_dag_asks() -> None:

@@ -108,6 +108,7 @@ def list_operations(backend: Backend) -> list[dict[str, Any]]:
             "ended_at": precise_timestamp(operation.ended_at) if phase.done and operation.ended_at else None,
             "prompt_sha256": operation.prompt_sha256,
             "prompt_head": operation.prompt_head,
+            "options": operation.options,
         }
         for operation, phase in _all(backend)
     ]

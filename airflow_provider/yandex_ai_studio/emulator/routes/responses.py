@@ -35,7 +35,7 @@ def create(backend: Backend, request: Request) -> Answer:
     background = asked.get("background", False)
     usual = responses.success(shown(completion, backend.ids.uuid))
     ending = (_ending(request) or usual).instead_of(usual.phase)
-    operation = backend.responses.create(request.account_id, prompt(native), ending, background)
+    operation = backend.responses.create(request.account_id, prompt(native), ending, background, asked)
     backend.stats.direct_generations += not background
     response = Response(operation, background, _lasting(asked, operation), asked["input"], items)
     if asked.get("store", True):

@@ -40,7 +40,7 @@ def submit(backend: Backend, request: Request) -> Answer:
     completion = _generated(backend, asked, request)
     usual = success({"@type": RESPONSE_TYPE, **completion.response()})
     ending = (request.ending or usual).instead_of(usual.phase)
-    operation = backend.operations.create(request.account_id, prompt(asked), ending)
+    operation = backend.operations.create(request.account_id, prompt(asked), ending, asked)
     return Answer.of_json(render(operation, backend.clock.now()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -18,6 +18,9 @@ RETENTION_SECONDS = 3 * 24 * 3600.0
 
 _ID_PREFIX = "d7q"
 _PROMPT_HEAD = 200
+
+#: The members of a request that hold what the model reads.
+_TEXTS = frozenset({"messages", "input", "instructions"})
 
 
 class State(Enum):
@@ -96,19 +99,31 @@ def failure(code: int, message: str, details: Iterable[dict[str, Any]] = (), ear
 
 @dataclass
 class Operation:
-    """Hold an operation and its timeline: pairs of a time and the phase that begins then, in order."""
+    """Hold an operation and its timeline: pairs of a time and the phase that begins then, in order.
+
+    :param options: what it was asked besides its prompt.
+    """
 
     id: str
     created_by: str
     prompt_sha256: str
     prompt_head: str
     timeline: list[tuple[float, Phase]] = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def begun(cls, id: str, created_by: str, prompt: str, *timeline: tuple[float, Phase]) -> Operation:
+    def begun(
+        cls,
+        id: str,
+        created_by: str,
+        prompt: str,
+        *timeline: tuple[float, Phase],
+        asked: Mapping[str, Any] | None = None,
+    ) -> Operation:
         """Return an operation that was asked this, with the life that lies before it."""
         digest = hashlib.sha256(prompt.encode()).hexdigest()
-        return cls(id, created_by, digest, prompt[:_PROMPT_HEAD], list(timeline))
+        options = {name: value for name, value in (asked or {}).items() if name not in _TEXTS}
+        return cls(id, created_by, digest, prompt[:_PROMPT_HEAD], list(timeline), options)
 
     @property
     def created_at(self) -> float:
@@ -160,8 +175,11 @@ class Operations:
         now = self._now()
         return ((operation, operation.at(now)[1]) for operation in self._by_id.values())
 
-    def create(self, created_by: str, prompt: str, ending: Ending) -> Operation:
-        """Start an operation on its way to this ending."""
+    def create(self, created_by: str, prompt: str, ending: Ending, asked: Mapping[str, Any] | None = None) -> Operation:
+        """Start an operation on its way to this ending.
+
+        :param asked: the members of the request.
+        """
         now = self._now()
         operation = Operation.begun(
             self._ids.resource(_ID_PREFIX),
@@ -170,6 +188,7 @@ class Operations:
             (now, ending.until_then),
             (now + self._duration(len(self)), ending.phase),
             (now + RETENTION_SECONDS, EXPIRED),
+            asked=asked,
         )
         self._by_id[operation.id] = operation
         return operation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,12 +86,17 @@ class Responses:
         now = self._now()
         return ((operation, operation.at(now)[1]) for operation in self._background)
 
-    def create(self, created_by: str, prompt: str, ending: Ending, background: bool) -> Operation:
-        """Start a response: one in the background takes its time, the others are done at once."""
+    def create(
+        self, created_by: str, prompt: str, ending: Ending, background: bool, asked: Mapping[str, Any] | None = None
+    ) -> Operation:
+        """Start a response: one in the background takes its time, the others are done at once.
+
+        :param asked: the members of the request.
+        """
         now = self._now()
         expiry = (now + RETENTION_SECONDS, EXPIRED)
         if not background:
-            return Operation.begun(self._ids.uuid(), created_by, prompt, (now, ending.phase), expiry)
+            return Operation.begun(self._ids.uuid(), created_by, prompt, (now, ending.phase), expiry, asked=asked)
         seconds = self._duration(len(self))
         operation = Operation.begun(
             self._ids.uuid(),
@@ -101,6 +106,7 @@ class Responses:
             (now + QUEUED_SHARE * seconds, IN_PROGRESS),
             (now + seconds, ending.phase),
             expiry,
+            asked=asked,
         )
         self._background.append(operation)
         return operation
