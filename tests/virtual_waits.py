@@ -42,7 +42,7 @@ class Client(AsyncClient):
         assert not self.under_way, "it is closed under a question"
         self.shut = True
 
-    async def send(self, call: Any) -> Any:
+    async def send(self, call: Any, **_: Any) -> Any:
         self.under_way += 1
         try:
             return await self.answer(call.url)

@@ -121,7 +121,7 @@ def test_a_key_or_token_from_elsewhere_is_a_header_and_nothing_more(credential, 
     cache = cache_of(credential)
     assert cache.header() == header
     assert cache.due(NOW) is None
-    assert cache.refused(header) is False
+    assert cache.refused(header, NOW) is False
     assert cache.due(NOW + HALF_A_DAY) is None
 
 
@@ -164,16 +164,22 @@ def test_a_token_that_is_expired_on_arrival_is_used_once_and_renewed():
 
 def test_a_refused_token_is_renewed_before_its_time():
     cache = cache_of(issued_at=NOW)
-    assert cache.refused("Bearer t1.first") is True
+    assert cache.refused("Bearer t1.first", NOW + 10) is True
     assert cache.due(NOW + 1) is not None
     cache.accept(IssuedToken("t1.second", NOW + HALF_A_DAY), NOW + 1)
     assert cache.header() == "Bearer t1.second"
     assert cache.due(NOW + 2) is None
 
 
+def test_a_token_that_is_refused_when_new_is_not_exchanged_for_each_question():
+    cache = cache_of(issued_at=NOW)
+    assert cache.refused("Bearer t1.first", NOW + 9.9) is False
+    assert cache.due(NOW + 9.9) is None
+
+
 def test_the_refusal_of_an_old_token_is_worth_a_try_with_the_new_one_and_does_not_renew_that():
     cache = cache_of(issued_at=NOW, token="t1.second")
-    assert cache.refused("Bearer t1.first") is True
+    assert cache.refused("Bearer t1.first", NOW + 1) is True
     assert cache.due(NOW + 1) is None
 
 
@@ -192,7 +198,7 @@ def test_a_secret_that_the_service_repeats_is_taken_out(cache, secret):
 
 def test_a_token_that_was_renewed_meanwhile_is_taken_out():
     cache = cache_of(issued_at=NOW, token="t1.old")
-    cache.refused("Bearer t1.old")
+    cache.refused("Bearer t1.old", NOW + 10)
     assert cache.conceal("Permission of t1.old denied.") == "Permission of *** denied."
     cache.accept(IssuedToken("t1.new", NOW + HALF_A_DAY), NOW)
     assert cache.conceal("t1.9euelZqMkJ-x=.LZzMy4_Q-a== and t1.new") == "*** and ***"

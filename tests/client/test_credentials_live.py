@@ -13,6 +13,7 @@ import requests
 
 from airflow_provider.yandex_ai_studio.api import operations
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
+from airflow_provider.yandex_ai_studio.client import credentials
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ServiceUnavailable
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
@@ -24,6 +25,12 @@ KINDS = ("password", "iam_token", "service_account_json", "service_account_json_
 RENEWED = KINDS[2:]
 
 Open = Callable[..., YandexAIStudioHook]
+
+
+@pytest.fixture(autouse=True)
+def hours_pass_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator's clock is put forward, the client's own is not: to it, each token is new when it is refused."""
+    monkeypatch.setattr(credentials, "SETTLING", 0.0)
 
 
 @pytest.fixture

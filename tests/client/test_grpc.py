@@ -15,6 +15,7 @@ from airflow.sdk import DAG
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
+from airflow_provider.yandex_ai_studio.client import credentials
 from airflow_provider.yandex_ai_studio.client.grpc import GrpcAsyncClient, GrpcClient
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.client.worker import Client
@@ -51,6 +52,12 @@ WITH_TOOLS = CompletionRequest.of(
     tools=[{"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}],
     tool_choice="weather",
 )
+
+
+@pytest.fixture(autouse=True)
+def hours_pass_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator's clock is put forward, the client's own is not: to it, each token is new when it is refused."""
+    monkeypatch.setattr(credentials, "SETTLING", 0.0)
 
 
 @pytest.fixture

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
+from airflow_provider.yandex_ai_studio.client import credentials
 from airflow_provider.yandex_ai_studio.client.credentials import ServiceAccountKey
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
@@ -98,6 +101,37 @@ async def test_a_cancelled_wait_is_not_asked_about_and_leaves_the_others_alone(
 async def test_the_budget_is_kept_however_many_wait(hook: YandexAIStudioHook, emulator: Emulator) -> None:
     ids = submit(hook, 40)
     connector = Connector(settings(emulator, polls_per_second=20))
+    async with waiting(connector, ids):
+        await until(lambda: reads(emulator) >= 60)
+    assert emulator.stats()["peak_requests_per_second"]["operations.get"] <= 22
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [("status", {"status": 401}), ("status", {"status": 404}), ("drop", {})],
+    ids=["401", "404", "drop"],
+)
+async def test_the_budget_is_kept_whatever_is_answered(
+    hook: YandexAIStudioHook, emulator: Emulator, kind: str, fields: dict[str, Any]
+) -> None:
+    key = ServiceAccountKey.of(emulator.create_service_account_key(), where="the test")
+    connector = Connector(replace(settings(emulator, polls_per_second=20), credential=key))
+    ids = submit(hook, 40)
+    emulator.fault("operations.get", kind, times=None, **fields)
+    async with waiting(connector, ids):
+        await until(lambda: reads(emulator) >= 60)
+    assert emulator.stats()["peak_requests_per_second"]["operations.get"] <= 22
+    assert emulator.stats()["tokens_issued"] <= connector.look_ups
+
+
+async def test_the_budget_is_kept_where_each_token_expired(
+    hook: YandexAIStudioHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "SETTLING", 0.0)
+    key = ServiceAccountKey.of(emulator.create_service_account_key(), where="the test")
+    connector = Connector(replace(settings(emulator, polls_per_second=20), credential=key))
+    ids = submit(hook, 40)
+    emulator.fault("operations.get", "status", status=401, times=None)
     async with waiting(connector, ids):
         await until(lambda: reads(emulator) >= 60)
     assert emulator.stats()["peak_requests_per_second"]["operations.get"] <= 22
@@ -272,7 +306,10 @@ async def test_an_operation_that_is_gone_ends_the_wait(connector: Connector) -> 
     assert (await end_of(connector, "d7qneverwas", age=4 * 86_400)).outcome == "expired"
 
 
-async def test_a_thousand_waits_over_an_expiry_cost_one_exchange(emulator: Emulator, clock: SteppedTime) -> None:
+async def test_a_thousand_waits_over_an_expiry_cost_one_exchange(
+    emulator: Emulator, clock: SteppedTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "SETTLING", 0.0)  # no time passes for the client
     key = ServiceAccountKey.of(emulator.create_service_account_key(), where="service_account_json")
     connected = Settings(key, Endpoints.at(emulator.url), FOLDER)
     async with AsyncClient(connected) as client:

@@ -153,7 +153,7 @@ async def test_those_without_an_answer_hold_half_of_the_places_at_most(
     most = 0
 
     class Hanging(AsyncClient):
-        async def send(self, call: Any) -> Any:
+        async def send(self, call: Any, **_: Any) -> Any:
             nonlocal most
             operation_id = call.url.rpartition("/")[2]
             asked[operation_id] += 1

@@ -28,6 +28,9 @@ JWT_LIFETIME = 3600
 TOKEN_USE = 3600.0
 """Seconds after which a token is replaced: the vendor advises not to wait for the 12 hours that it may live."""
 
+SETTLING = 10.0
+"""Seconds after which a refused token is replaced at the earliest."""
+
 
 @dataclass(frozen=True)
 class ApiKey:
@@ -121,6 +124,7 @@ class TokenCache:
         self._endpoints = endpoints
         self._token: str | None = None
         self._renew_at = 0.0
+        self._taken_at = float("-inf")
 
     def due(self, now: float) -> Call[IssuedToken] | None:
         """Return the exchange that must come before the next request, or None while the token is good."""
@@ -136,6 +140,7 @@ class TokenCache:
     def accept(self, token: IssuedToken, now: float) -> None:
         """Take the outcome of the exchange: use it for an hour, and for nine tenths of its life at most."""
         self._token = token.secret
+        self._taken_at = now
         self._renew_at = now + min(TOKEN_USE, 0.9 * (token.expires_at - now))
 
     def header(self) -> str:
@@ -148,15 +153,18 @@ class TokenCache:
             case ServiceAccountKey() | MetadataService():
                 return f"Bearer {self._token}"
 
-    def refused(self, header: str) -> bool:
+    def refused(self, header: str, now: float) -> bool:
         """
-        Note that the service did not accept a header.
+        Note that the service did not accept a header. A token that is refused when new is kept for some seconds: the
+        next one would fare no better, and all that is under way would ask for one.
 
         :return: Whether another try may do better: with a token that is newer, or about to be.
         """
         if isinstance(self._credential, ApiKey | IamToken):
             return False
         if header == self.header():
+            if now - self._taken_at < SETTLING:
+                return False
             self._token = None
         return True
 

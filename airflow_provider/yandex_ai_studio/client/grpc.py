@@ -79,7 +79,7 @@ class GrpcClient(Client):
         authorization = self._authorization()
         messages = self._begin(call, call.rpc, authorization)
         answer = self._received(call, lambda: next(messages, None))
-        if answer is not None and answer.status == 401 and self._tokens.refused(authorization):
+        if answer is not None and answer.status == 401 and self._tokens.refused(authorization, time.time()):
             messages = self._begin(call, call.rpc, self._authorization())
             answer = self._received(call, lambda: next(messages, None))
         while answer is not None:

@@ -42,6 +42,7 @@ class AsyncClient:
             skip_auto_headers=("Content-Type",),
             auto_decompress=False,  # Body does it, within a bound
         )
+        self._session._retry_connection = False  # what aiohttp asks again by itself is in nobody's budget
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -58,15 +59,17 @@ class AsyncClient:
         """Close the connections."""
         await self._session.close()
 
-    async def send(self, call: Call[T]) -> T:
+    async def send(self, call: Call[T], *, repeat: bool = True) -> T:
         """
         Send a call and return what it asked for.
 
+        :param repeat: Send it again where its token was refused and there is a newer one.
         :raises RequestError: It failed.
         """
         authorization = await self._authorization() if call.authorized else None
         answer = await self._exchange(call, authorization)
-        if answer.status == 401 and authorization and self._tokens.refused(authorization):
+        refused = answer.status == 401 and authorization and self._tokens.refused(authorization, time.time())
+        if refused and repeat:
             answer = await self._exchange(call, await self._authorization())
         return sending.read(call, answer, self._tokens, self.settings)
 

@@ -80,7 +80,7 @@ class Client:
     def _send(self, call: Call[T]) -> T:
         authorization = self._authorization() if call.authorized else None
         answer = self._exchange(call, authorization)
-        if answer.status == 401 and authorization and self._tokens.refused(authorization):
+        if answer.status == 401 and authorization and self._tokens.refused(authorization, time.time()):
             answer = self._exchange(call, self._authorization())
         return sending.read(call, answer, self._tokens, self._settings)
 
@@ -116,7 +116,7 @@ class Client:
         """Open a stream, with a new token if the one at hand is refused."""
         authorization = self._authorization()
         response = self._request(call, authorization, opening=True)
-        if response.status_code == 401 and self._tokens.refused(authorization):
+        if response.status_code == 401 and self._tokens.refused(authorization, time.time()):
             response.close()
             response = self._request(call, self._authorization(), opening=True)
         if response.status_code != 200:

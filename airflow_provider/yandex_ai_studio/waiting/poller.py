@@ -280,7 +280,7 @@ class OperationPoller:
         call = operations.read(client.settings.endpoints, entry.wait.api, entry.wait.operation_id)
         try:
             async with asyncio.timeout(schedule.patience(entry.unanswered)):
-                return await client.send(call)
+                return await client.send(call, repeat=False)  # one question is one place of the budget
         except TimeoutError:
             return no_answer(call, sending.NO_ANSWER_IN_TIME, arrived=True)
         except (RequestError, ConfigurationError) as error:
