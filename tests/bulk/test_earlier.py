@@ -244,3 +244,27 @@ def test_a_model_that_the_task_names_is_part_of_what_it_asks(task: Callable[...,
     run.parameters["model"] = "yandexgpt-lite"
     run.attempt()
     assert run.submissions == 6
+
+
+def test_a_chunk_whose_record_is_gone_is_told_to_be_paid_for_again(
+    task: Callable[..., BulkTask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = task(inputs=texts(10), chunk_size=5)
+    during_the_deferral(run, lambda: run.store.delete(f"{KEY}_0"))
+    assert len(run.attempt()) == 10
+    assert run.submissions == 15
+    del run.store.values[f"{KEY}_1"]
+    assert len(run.attempt()) == 10
+    assert run.submissions == 20
+    told = capsys.readouterr().out
+    for number in range(2):
+        assert told.count(f"The state of chunk {number} is gone: its rows are asked, and paid for, again") == 1
+
+
+def test_a_chunk_that_was_begun_and_no_more_is_not_told_to_be_paid_for_again(
+    task: Callable[..., BulkTask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = task(inputs=texts(10), chunk_size=5)
+    kill_once(run, lambda key, value: key == KEY and value["opened"] == 1)
+    assert len(run.attempt()) == run.submissions == 10
+    assert "is gone" not in capsys.readouterr().out

@@ -48,6 +48,7 @@ def test_nothing_is_never_written_as_none(prompt: str) -> None:
         ("of {{ row.meta }}", "of {'a': None, 'b': 1}"),
         ("of {{ row.meta | tojson }}", 'of {"a": null, "b": 1}'),
         ("of {{ row.tags }}", "of [None, 'x']"),
+        ("of {{ row | tojson }}", 'of {"meta": {"a": null, "b": 1}, "tags": [null, "x"]}'),
         (
             "of {% for name, value in row.meta.items() if value is not none %}{{ name }}={{ value }}{% endfor %}",
             "of b=1",

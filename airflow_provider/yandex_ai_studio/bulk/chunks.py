@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
+from airflow_provider.yandex_ai_studio.bulk.earlier import STATE_GONE
 from airflow_provider.yandex_ai_studio.bulk.folder import Folder, counts_of
 from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger
 from airflow_provider.yandex_ai_studio.bulk.money import Price, plus
@@ -116,7 +117,10 @@ class Chunks:
         self._counted = self._written
 
     def _find(self, number: int) -> None:
-        chunk = self._ledger.chunk(self.head, number) or self.head.chunk(number)
+        chunk = self._ledger.chunk(self.head, number)
+        if chunk is None:
+            self._log.warning(STATE_GONE, number)
+            chunk = self.head.chunk(number)
         if chunk.done:
             self.head.done[number] = chunk.tally
             return
@@ -139,9 +143,13 @@ class Chunks:
     def begin_next(self) -> OpenChunk:
         """Begin the next chunk."""
         number = self.head.opened
+        chunk = self._ledger.chunk(self.head, number)
+        if chunk is None:
+            chunk = self.head.chunk(number)
+            self._ledger.write(chunk)  # so that one without a record is one whose record is gone
         self.head.opened += 1
         self._ledger.write(self.head)
-        self.open[number] = OpenChunk(self._ledger.chunk(self.head, number) or self.head.chunk(number))
+        self.open[number] = OpenChunk(chunk)
         return self.open[number]
 
     @property

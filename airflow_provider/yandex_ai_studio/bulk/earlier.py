@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 
+STATE_GONE = "The state of chunk %s is gone: its rows are asked, and paid for, again"
+
 
 def parameters_of(base: CompletionRequest, id_field: str | None, *, own_model: bool) -> dict[str, str]:
     """
@@ -91,7 +93,7 @@ def take_up(head: Head, plan: Plan, ledger: Ledger, folder: Folder | None, log: 
         chunk = ledger.chunk(head, number)
         if chunk is None:
             if tally is None:
-                log.warning("The state of chunk %s is gone: its rows are asked, and paid for, again", number)
+                log.warning(STATE_GONE, number)
             chunk = record
         if chunk.done and _whole(chunk.tally, there=there):
             head.done[number] = chunk.tally  # an attempt was cut off just before it wrote that

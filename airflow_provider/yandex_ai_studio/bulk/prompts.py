@@ -56,9 +56,13 @@ def _written(value: Any) -> Any:
     return value
 
 
-def _null(value: Any) -> None:
+def _plain(value: Any) -> Any:
+    """Return what JSON is made of in place of what a template sees."""
+    if isinstance(value, Row):
+        return dict(value._fields)
     if not isinstance(value, Nothing):
         raise TypeError(type(value).__name__)
+    return None
 
 
 class Row(Mapping[str, Any]):
@@ -98,7 +102,7 @@ def template(prompt: str, environment: jinja2.Environment, context: Mapping[str,
     """
     strict = environment.overlay(undefined=StrictUndefined, finalize=environment.finalize or _written)
     strict.tests = {**environment.tests, "none": _is_none}
-    how = {"default": _null, **environment.policies["json.dumps_kwargs"]}
+    how = {"default": _plain, **environment.policies["json.dumps_kwargs"]}
     strict.policies = {**environment.policies, "json.dumps_kwargs": how}
     ready = compiled(prompt, "prompt", strict)
     return lambda row: ready.render({**context, "row": row})
