@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from airflow_provider.yandex_ai_studio.api.output import ModelSchema, Output, templatable
+from airflow_provider.yandex_ai_studio.api.values import NOT_FINITE
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, InvalidOutput
 
 
@@ -31,6 +32,16 @@ TEXT, ANY_OBJECT, BY_SCHEMA, BY_MODEL = (
     Output.of(json_object=json_object, json_schema=schema)
     for json_object, schema in ((False, None), (True, None), (False, SCHEMA), (False, Duck))
 )
+
+
+class Weight(BaseModel):
+    """A model that takes any value, and makes None of a number that is not finite."""
+
+    kg: Any
+
+
+BY_WEIGHT = Output.of(json_object=False, json_schema=Weight)
+BY_ITSELF = Output.of(json_object=False, json_schema={"properties": {"a": {"$ref": "#"}}})
 
 
 def test_a_form_is_what_was_asked_for() -> None:
@@ -82,6 +93,8 @@ def test_only_a_model_is_wrapped_to_stand_in_a_template_field() -> None:
         (TEXT, "{", "{"),
         (ANY_OBJECT, ' {"a": [1, null]} ', {"a": [1, None]}),
         (ANY_OBJECT, '{"a": "\\u0000"}', {"a": "\ufffd"}),
+        (ANY_OBJECT, '{"a": 0.5}', {"a": 0.5}),
+        (BY_WEIGHT, '{"kg": 0.5}', {"kg": 0.5}),
         (BY_SCHEMA, '{"name": "Утка", "more": 1}', {"name": "Утка", "more": 1}),
         (Output.of(json_object=False, json_schema={"type": "array"}), "[]", []),
         (BY_MODEL, '{"name": "Утка", "colours": ["blue"]}', {"name": "Утка", "colours": ["blue"]}),
@@ -106,6 +119,10 @@ def test_a_text_is_what_it_is_meant_to_be(form: Output, text: str, value: Any) -
         (BY_MODEL, '{"nom": "canary"}', "it does not fit Duck: missing at name"),
         (BY_MODEL, '{"name": "a", "colours": ["blue", "canary"]}', "it does not fit Duck: enum at colours.1"),
         (BY_MODEL, '"canary"', "it does not fit Duck: model_type at the whole"),
+        (ANY_OBJECT, '{"a": 1e400}', NOT_FINITE),
+        (BY_WEIGHT, '{"kg": 1e400}', NOT_FINITE),
+        (ANY_OBJECT, '{"__id__": "canary"}', "it has a member named"),
+        (BY_ITSELF, '{"a":' * 400 + "1" + "}" * 400, "it is nested too deeply to be stored"),
     ],
 )
 def test_a_text_that_is_something_else_is_told_by_its_place_and_never_repeated(

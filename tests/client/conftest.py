@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider.yandex_ai_studio.client import credentials
 from service import Service
 from wire import Raw, Reply, running
 
@@ -19,6 +20,12 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token may be replaced as soon as it is refused."""
+    monkeypatch.setattr(credentials, "SETTLING", 0.0)
 
 
 @pytest.fixture

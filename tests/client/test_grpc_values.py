@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.call import Answer
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
+from airflow_provider.yandex_ai_studio.client import grpc as sender
 from airflow_provider.yandex_ai_studio.client.body import MAX_BODY, TooLong
 from airflow_provider.yandex_ai_studio.client.causes import CHECK_HOST, CHECK_PLAIN, CHECK_PROXY
 from airflow_provider.yandex_ai_studio.client.credentials import ApiKey, MetadataService, TokenCache
@@ -128,7 +128,9 @@ def test_what_grpc_says_itself_is_no_answer_of_the_service(
 
 
 def test_a_message_is_the_json_of_an_answer_without_what_nobody_reads() -> None:
-    assert _good(generation.TokenizeResponse(model_version="1")) == Answer(200, b'{"modelVersion": "1"}', {})
+    assert _good(generation.TokenizeResponse(model_version="Утка")) == Answer(
+        200, '{"modelVersion": "Утка"}'.encode(), {}
+    )
     operation = operation_pb2.Operation(id="d7q1")
     operation.metadata.type_url = "type.googleapis.com/nobody.knows.This"
     assert _good(operation) == Answer(200, b'{"id": "d7q1"}', {})
@@ -163,6 +165,32 @@ def test_a_request_that_no_proto_takes_is_told_by_its_kind_and_was_not_sent() ->
         _message(SUBMIT, replace(SUBMIT.rpc, message={"modelUri": 5}))
     assert "Could not submit the completion" in str(caught.value)
     assert not caught.value.arrived
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_a_call_that_no_proto_takes_is_not_sent(road: str) -> None:
+    assert SUBMIT.rpc is not None
+    wrong = replace(SUBMIT, rpc=replace(SUBMIT.rpc, message={"modelUri": 5}))
+    with pytest.raises(BadRequest, match=r"Could not submit the completion: .*protobuf"):
+        send(road, settings_of("127.0.0.1:1"), wrong)
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_whatever_a_library_raises_was_in_the_middle_of_this_call(road: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Breaking:
+        def future(self, *_: Any, **__: Any) -> Any:
+            return self
+
+        def result(self) -> Any:
+            raise RuntimeError("a library")
+
+        async def __call__(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError("a library")
+
+    monkeypatch.setattr(sender, "_multicallable", lambda *_: Breaking())
+    with pytest.raises(ServiceUnavailable, match=r"Could not submit the completion: .*RuntimeError") as caught:
+        send(road, settings_of("127.0.0.1:1"), SUBMIT)
+    assert caught.value.arrived
 
 
 BOUNDS = [("grpc.max_receive_message_length", MAX_BODY), ("grpc.min_reconnect_backoff_ms", 10_000)]
@@ -222,6 +250,22 @@ def test_a_stream_of_nothing_is_no_answer() -> None:
             assert list(client.stream(completion.stream_completion(HERE, REQUEST))) == []
 
 
+def test_a_call_over_grpc_is_repeated_after_the_pause_of_a_worker() -> None:
+    def refuse_once(_: str, context: grpc.ServicerContext) -> bytes:
+        if len(server.asked) == 1:
+            context.abort(Code.RESOURCE_EXHAUSTED, "quota")
+        return operation_pb2.Operation(id="d7q1").SerializeToString()
+
+    slept: list[float] = []
+    with (
+        GrpcServer(refuse_once).running() as server,
+        GrpcClient(settings_of(server.address), sleep=slept.append) as client,
+    ):
+        assert client.send(SUBMIT).id == "d7q1"
+    (pause,) = slept
+    assert 0.5 <= pause <= 1.0
+
+
 def test_a_stream_over_grpc_that_is_refused_shows_no_secret() -> None:
     def refuse(_: str, context: grpc.ServicerContext) -> Any:
         context.abort(Code.RESOURCE_EXHAUSTED, "AQVN1 may not")
@@ -250,6 +294,7 @@ def test_a_call_that_has_no_grpc_goes_over_rest_with_the_credential(road: str) -
     assert [asked.headers["authorization"] for asked in rest.asked] == ["Api-Key AQVN1"]
 
 
+@pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("road", ROADS)
 def test_a_token_that_is_refused_over_grpc_is_renewed_over_rest(road: str) -> None:
     def tokens(_: Asked) -> Reply:
@@ -282,13 +327,3 @@ def test_grpc_tells_nobody_there_from_a_proxy_that_is_not_there(road: str, monke
     with pytest.raises(ServiceUnavailable, match="the proxy can't be reached: connection refused") as behind:
         send(road, settings_of("llm.invalid:443", endpoints=at), completion.submit_completion(at, REQUEST))
     assert not behind.value.arrived
-
-
-def test_whatever_breaks_while_an_answer_is_read_was_to_a_call_that_may_have_been_taken() -> None:
-    def breaks() -> Any:
-        raise RuntimeError("a library")
-
-    receive: Callable[[], Any] = breaks
-    with GrpcClient(settings_of("127.0.0.1:1")) as client, pytest.raises(ServiceUnavailable) as caught:
-        client._received(SUBMIT, receive)
-    assert caught.value.arrived

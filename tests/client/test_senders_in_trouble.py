@@ -60,6 +60,7 @@ def test_an_answer_that_breaks_was_to_a_call_that_may_have_been_taken(
     assert caught.value.arrived
 
 
+@pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("refused", [False, True], ids=["at once", "with the next token"])
 def test_a_stream_that_has_opened_may_go_on_for_longer_than_an_answer_may_take(refused: bool) -> None:
     line, go_on = json.dumps({"result": QUACK}).encode() + b"\n", threading.Event()
