@@ -116,6 +116,17 @@ def test_a_refusal_in_the_middle_is_borne_for_five_minutes_and_keeps_no_worker(
     assert run.submissions == 100
 
 
+def test_a_gateway_that_answers_now_so_and_now_otherwise_keeps_no_worker(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    for number in range(30):
+        emulator.fault(SUBMIT, "status", status=(503, 403)[number % 2], body="<html>", after=10)
+    run = task(inputs=texts(20))
+    assert None not in run.attempt()
+    assert len([pause for pause in run.deferrals if pause.trigger.wake_at]) > 15
+    assert (run.submissions, max(run.clock.slept)) == (20, 120)
+
+
 def test_a_key_that_is_rotated_while_a_run_submits_is_looked_up_anew(
     task: Callable[..., BulkTask], emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,8 +15,8 @@ from airflow_provider.yandex_ai_studio.bulk.reception import (
     LASTING,
     LOSSES,
     PAUSES,
-    ROUNDS,
     STRANGER_REFUSALS,
+    TRIES,
     Reception,
     Trouble,
     may_have_arrived,
@@ -92,10 +92,13 @@ def test_each_refusal_of_the_account_is_one(error: type[Exception]) -> None:
     assert trouble_of([ConfigurationError("a key")])[0] == "refused"
 
 
-def test_rounds_of_one_trouble_are_counted_from_its_first() -> None:
-    assert after((5, "full"), (6, "full"), (9, "full")) == Reception(0, 0, "full", 3, 5.0, 5.0)
-    assert after((5, "full"), (6, "refused")) == Reception(0, 0, "refused", 1, 6.0, 5.0)
-    assert after((5, "full"), (6, "")) == Reception(0, 0, "full", 1, 5.0, 5.0)
+def test_a_trouble_lasts_from_its_first_round_and_tries_are_counted_whatever_it_is() -> None:
+    assert after((5, "full"), (6, "full"), (9, "full")) == Reception(trouble="full", since=5, began=5)
+    assert after((5, "full"), (6, "refused")) == Reception(0, 0, "refused", 6, 5, tries=1, refusals=1)
+    assert after((5, "refused"), (6, "unavailable"), (8, "unavailable"), (9, "refused")) == Reception(
+        0, 0, "refused", 9, 5, tries=4, refusals=2
+    )
+    assert after((5, "full"), (6, "")) == Reception(trouble="full", since=5, began=5)
 
 
 def test_what_is_taken_ends_a_trouble_and_forgets_no_loss() -> None:
@@ -120,16 +123,16 @@ def test_one_row_asks_whether_a_service_works_again_and_none_whether_a_quota_is_
 
 
 def test_pauses_grow_and_are_never_the_same_for_all() -> None:
-    rounds = [Reception(trouble="lost", rounds=number) for number in (0, 1, 2, 3, 30)]
+    rounds = [Reception(trouble="lost", tries=number) for number in (0, 1, 2, 3, 30)]
     assert [how.pause(1.0) for how in rounds] == [PAUSES[0], *PAUSES, PAUSES[-1]]
     assert [how.pause(0.0) for how in rounds] == [PAUSES[0] / 2, *(pause / 2 for pause in PAUSES), PAUSES[-1] / 2]
 
 
 @pytest.mark.parametrize("trouble", ["refused", "lasting", "unavailable"])
 def test_a_worker_waits_for_a_few_rounds_only(trouble: Trouble) -> None:
-    assert not Reception(trouble=trouble, rounds=ROUNDS - 1).keeps_no_worker
-    assert Reception(trouble=trouble, rounds=ROUNDS).keeps_no_worker
-    assert not Reception(trouble="lost", rounds=ROUNDS).keeps_no_worker
+    assert not Reception(trouble=trouble, tries=TRIES - 1).keeps_no_worker
+    assert Reception(trouble=trouble, tries=TRIES).keeps_no_worker
+    assert not Reception(trouble="lost", tries=TRIES).keeps_no_worker
     assert sum(PAUSES) < AWAY
 
 
@@ -145,7 +148,7 @@ def test_a_quota_is_tried_again_the_later_the_longer_it_is_spent_up_to_twenty_mi
     [("refused", 300), ("lasting", LASTING), ("unavailable", TIMEOUT), ("full", DAY), ("lost", DAY)],
 )
 def test_each_trouble_is_borne_for_its_time(trouble: Trouble, patience: float) -> None:
-    how = Reception(trouble=trouble, rounds=9, since=1000, began=1000)
+    how = Reception(trouble=trouble, since=1000, began=1000, tries=9, refusals=9)
     assert how.gives_up_at(TIMEOUT) == 1000 + patience
     assert not how.is_over(1000 + patience, TIMEOUT, known=True)
     assert how.is_over(1001 + patience, TIMEOUT, known=True)
@@ -153,23 +156,45 @@ def test_each_trouble_is_borne_for_its_time(trouble: Trouble, patience: float) -
 
 
 def test_what_no_waiting_mends_is_borne_no_longer_than_any_outage() -> None:
-    assert Reception(trouble="lasting", rounds=1).gives_up_at(100) == 100
+    assert Reception(trouble="lasting").gives_up_at(100) == 100
 
 
 def test_troubles_that_alternate_come_to_an_end() -> None:
     how = after(*((float(at), ("full", "unavailable")[at // 600 % 2]) for at in range(0, int(DAY) + 1201, 600)))
-    assert (how.began, how.rounds) == (0, 1)
+    assert (how.began, how.since) == (0, DAY + 1200)
     assert how.is_over(DAY + 1, TIMEOUT, known=True)
     assert not how.is_over(DAY + 1, 3 * DAY, known=True)
 
 
+@pytest.mark.parametrize("other", ["unavailable", "lasting", "lost"])
+def test_troubles_that_alternate_keep_no_worker(other: Trouble) -> None:
+    troubles: list[Trouble] = ["refused", other] * TRIES
+    first = after(*enumerate(troubles[: TRIES - 1]))
+    assert not first.keeps_no_worker
+    assert first.after(0, 0, "refused", 9).keeps_no_worker
+    assert first.after(0, 0, "unavailable", 9).keeps_no_worker
+    assert after(*enumerate(troubles)).pause(1.0) == PAUSES[-1]
+
+
+def test_a_quota_that_is_spent_for_long_leaves_a_worker_its_patience_with_other_troubles() -> None:
+    busy = after(*((float(at), "full") for at in range(100)))
+    assert not busy.after(0, 0, "unavailable", 100).keeps_no_worker
+
+
+def test_an_account_that_was_never_right_is_told_whatever_comes_between_its_refusals() -> None:
+    how = after(*enumerate(["refused", "unavailable"] * STRANGER_REFUSALS))
+    assert not after(*enumerate(["refused", "unavailable"] * (STRANGER_REFUSALS - 1))).is_over(9, TIMEOUT, known=False)
+    assert how.after(0, 0, "refused", 9).is_over(9, TIMEOUT, known=False)
+    assert not how.after(0, 0, "refused", 9).is_over(9, TIMEOUT, known=True)
+
+
 def test_a_few_refusals_end_a_run_of_which_nothing_was_ever_taken_and_no_other() -> None:
-    few = Reception(trouble="refused", rounds=STRANGER_REFUSALS, since=0, began=0)
+    few = Reception(trouble="refused", refusals=STRANGER_REFUSALS, since=0, began=0)
     assert few.is_over(1, TIMEOUT, known=False)
     assert not few.is_over(1, TIMEOUT, known=True)
     assert not few.is_over(301, TIMEOUT, known=True)  # too few, however long ago the first one was
-    assert Reception(trouble="refused", rounds=STRANGER_REFUSALS + 1).is_over(301, TIMEOUT, known=True)
-    one_less = Reception(trouble="refused", rounds=STRANGER_REFUSALS - 1)
+    assert Reception(trouble="refused", refusals=STRANGER_REFUSALS + 1).is_over(301, TIMEOUT, known=True)
+    one_less = Reception(trouble="refused", refusals=STRANGER_REFUSALS - 1)
     assert not one_less.is_over(10**6, TIMEOUT, known=False)
 
 

@@ -25,8 +25,8 @@ service was out of order, a quota is spent.
 PAUSES = (2.0, 6.0, 18.0)
 """Seconds at most before the next try, by how many have failed in a row; the last one holds for all further ones."""
 
-ROUNDS = 5
-"""Rounds in a row after which the worker does not wait for the service any more."""
+TRIES = 5
+"""Tries after which the worker does not wait for the service any more."""
 
 AWAY = 120.0
 """Seconds until a service that takes nothing is tried again, meanwhile without a worker."""
@@ -39,7 +39,7 @@ LOST_SHARE = 0.1
 """Lost answers that an attempt bears, and more of them as a share of what was taken: each may have been billed."""
 
 STRANGER_REFUSALS = 4
-"""Refusals in a row that end a run of which nothing was ever taken: its account was never right."""
+"""Refusals that end a run of which nothing was ever taken: its account was never right."""
 
 DAY = 86400.0
 """Seconds without anything taken that end an attempt, whatever the reasons: a quota of an hour is back by then."""
@@ -53,17 +53,19 @@ class Reception:
     :param taken: Submissions that the service took.
     :param lost: Submissions whose answer got lost.
     :param trouble: What the last round met; empty where something was taken.
-    :param rounds: How many rounds in a row met it.
     :param since: When it began, in seconds since the epoch.
     :param began: Since when nothing is taken, whatever the troubles were.
+    :param tries: How many rounds since then met a trouble other than a spent quota.
+    :param refusals: How many of them were refused.
     """
 
     taken: int = 0
     lost: int = 0
     trouble: Trouble = ""
-    rounds: int = 0
     since: float = 0.0
     began: float = 0.0
+    tries: int = 0
+    refusals: int = 0
 
     def after(self, taken: int, lost: int, trouble: Trouble, now: float) -> Reception:
         """Return how it stands after a round. One that was refused row by row says nothing of the service."""
@@ -72,10 +74,19 @@ class Reception:
             return Reception(counted.taken, counted.lost)
         if not trouble:
             return counted
-        began = self.began if self.trouble else now
-        if trouble == self.trouble:
-            return replace(counted, rounds=self.rounds + 1)
-        return replace(counted, trouble=trouble, rounds=1, since=now, began=began)
+        return replace(
+            counted,
+            trouble=trouble,
+            since=self.since if trouble == self.trouble else now,
+            began=self.began if self.trouble else now,
+            tries=self.tries + (trouble != "full"),
+            refusals=self.refusals + (trouble == "refused"),
+        )
+
+    @property
+    def loses_too_much(self) -> bool:
+        """Whether so many answers got lost that no more is to be submitted in this attempt."""
+        return self.lost > LOSSES + LOST_SHARE * self.taken
 
     @property
     def probes(self) -> bool:
@@ -88,12 +99,12 @@ class Reception:
 
         :param random: A number from 0 to 1: those who failed together don't come back together.
         """
-        return PAUSES[min(max(self.rounds, 1), len(PAUSES)) - 1] * (0.5 + random / 2)
+        return PAUSES[min(max(self.tries, 1), len(PAUSES)) - 1] * (0.5 + random / 2)
 
     @property
     def keeps_no_worker(self) -> bool:
-        """Whether the trouble has lasted longer than a worker waits for."""
-        return self.probes and self.trouble != "lost" and self.rounds >= ROUNDS
+        """Whether it has lasted longer than a worker waits for: a service may say another thing each time."""
+        return self.probes and self.trouble != "lost" and self.tries >= TRIES
 
     def quota_opens_at(self, opens_at: float, now: float) -> float:
         """
@@ -106,7 +117,7 @@ class Reception:
 
     def gives_up_at(self, timeout: float) -> float:
         """
-        Return when the attempt ends if nothing is taken until then, in seconds since the epoch.
+        Return when the attempt ends if the trouble lasts until then, in seconds since the epoch.
 
         :param timeout: Seconds that an operation may take.
         """
@@ -119,11 +130,11 @@ class Reception:
 
         :param known: The service has taken something of this run before.
         """
-        if self.lost > LOSSES + LOST_SHARE * self.taken:
+        if self.loses_too_much:
             return True
         if self.trouble == "refused" and not known:
-            return self.rounds >= STRANGER_REFUSALS
-        if self.trouble == "refused" and self.rounds < REFUSALS:
+            return self.refusals >= STRANGER_REFUSALS
+        if self.trouble == "refused" and self.refusals < REFUSALS:
             return False
         return bool(self.trouble) and now > self.gives_up_at(timeout)
 

@@ -278,7 +278,7 @@ class Submitting:
                 AWAY / 60,
                 datetime.fromtimestamp(how.gives_up_at(self._limits.timeout), UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
             )
-        elif how.rounds == 1 and not may_have_arrived(error):
+        elif how.tries == 1 and not may_have_arrived(error):
             self._log.warning("%s It is tried again with one row.", error)
 
     def _too_many_lost(self, error: Exception) -> ServiceUnavailable:
