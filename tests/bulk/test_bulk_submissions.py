@@ -337,12 +337,13 @@ def test_an_attempt_that_is_cut_off_in_a_group_writes_down_what_was_taken(
     assert run.submissions == 20
 
 
-def test_no_request_of_a_group_is_begun_once_its_attempt_is_cut_off() -> None:
+def test_a_group_whose_attempt_is_cut_off_begins_no_request_and_waits_for_those_it_has_begun() -> None:
     import threading
+    from concurrent.futures import CancelledError
 
     from airflow_provider.yandex_ai_studio.bulk.pool import AT_ONCE, Pool
 
-    go, begun, pool = threading.Event(), [], Pool()
+    go, begun, told, pool = threading.Event(), [], [], Pool()
 
     def ask(item: int) -> Any:
         begun.append(item)
@@ -352,9 +353,14 @@ def test_no_request_of_a_group_is_begun_once_its_attempt_is_cut_off() -> None:
     group = pool.start(ask, range(20))
     while len(begun) < AT_ONCE:
         pass
-    early = group.outcomes_within(0.0)
+    end = threading.Thread(target=lambda: told.extend(group.cut_short()))
+    end.start()
+    while not group._requests[-1].cancelled():
+        pass
+    assert not told
     go.set()
+    end.join()
     pool.close()
-    assert early[:AT_ONCE] == [None] * AT_ONCE
-    assert not any(outcome is None or isinstance(outcome, int) for outcome in early[AT_ONCE:])
+    assert told[:AT_ONCE] == list(range(AT_ONCE))
+    assert [type(outcome) for outcome in told[AT_ONCE:]] == [CancelledError] * (20 - AT_ONCE)
     assert len(begun) == AT_ONCE

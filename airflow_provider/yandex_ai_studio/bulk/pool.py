@@ -27,12 +27,11 @@ class Group:
         wait(self._requests)
         return [_outcome(request) for request in self._requests]
 
-    def outcomes_within(self, seconds: float) -> list[Outcome | None]:
-        """Return what has come back for each so far, or does soon; None for what has not. No more are begun."""
+    def cut_short(self) -> list[Outcome]:
+        """Begin no more, and return what came back for each: what is under way may be taken, and is waited for."""
         for request in self._requests:
             request.cancel()
-        wait(self._requests, timeout=seconds)
-        return [_outcome(request) if request.done() else None for request in self._requests]
+        return self.outcomes()
 
 
 class Pool:

@@ -48,9 +48,6 @@ KEPT_SHARE = 0.7
 REFUSED_ALIKE = 50
 """Rows refused one after the other, with none ever taken: it is not the rows. Refusals are free of charge."""
 
-LAST_WORDS = 10.0
-"""Seconds that a worker which is cut off waits for the answers to what it has submitted."""
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -148,9 +145,8 @@ class Submitting:
         try:
             outcomes = group.outcomes()
         except BaseException:  # `execution_timeout` comes so: what was taken is written down before it goes on its way
-            for row, outcome in zip(rows, group.outcomes_within(LAST_WORDS), strict=True):
-                if outcome is not None:
-                    self._note(chunk, row, outcome)
+            for row, outcome in zip(rows, group.cut_short(), strict=True):
+                self._note(chunk, row, outcome)
             self._write_down(chunk, rows)
             raise
         for row, outcome in zip(rows, outcomes, strict=True):
