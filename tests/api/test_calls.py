@@ -9,6 +9,7 @@ from airflow_provider.yandex_ai_studio.api.call import Answer, result_of
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Message, Operation, Usage
+from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, ServiceUnavailable
 
 NOW = 1_795_000_000.0
@@ -70,6 +71,13 @@ def test_only_the_exchange_of_a_jwt_goes_without_the_credential():
 
 def test_only_an_answer_that_is_written_meanwhile_gets_minutes():
     assert names_where(lambda call: call.timeout > 60) == {"complete"}
+    at_once, later = (ResponseRequest("gpt://b1g/m", (Message("user", "ping"),), background=b) for b in (False, True))
+    assert responses.create_response(VENDOR, at_once).timeout == 180.0
+    assert responses.create_response(VENDOR, later).timeout == 60.0
+
+
+def test_who_is_on_the_same_host_answers_soon_or_is_not_there():
+    assert iam.metadata_token(Endpoints(), now=0.0).timeout == 5.0
 
 
 @pytest.mark.parametrize("call", [completion.get_operation, responses.get_response, responses.cancel_response])

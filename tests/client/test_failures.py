@@ -219,6 +219,23 @@ def test_what_fails_before_a_byte_was_sent_is_no_submission(
     assert SECRET not in said
 
 
+def handshake_hangs_for_a_minute(scene: Scene) -> str:
+    scene.hurry()
+    return f"https://{scene.raw(lambda _: time.sleep(60))}"
+
+
+@pytest.mark.parametrize("fails", [nobody_answers, handshake_hangs_for_a_minute])
+@pytest.mark.parametrize("road", ROADS[:2])
+def test_the_time_to_connect_is_its_own_however_long_a_request_may_take(
+    road: str, fails: Callable[[Scene], str], scene: Scene
+) -> None:
+    base_url = fails(scene)
+    started = time.monotonic()
+    with pytest.raises(ServiceUnavailable, match="It did not reach the service"):
+        submit(road, base_url, timeout=60.0)
+    assert time.monotonic() - started < 30
+
+
 WAYS = [*((road, by) for by in ("http", "https") for road in ROADS[:2]), ("worker", "tunnel")]
 
 

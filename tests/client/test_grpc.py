@@ -208,14 +208,44 @@ def test_the_connection_chooses_the_road(emulator: Emulator, connect: Callable[.
     hook.get_conn().close()
 
 
-@pytest.mark.parametrize("missing", ["grpc", "yandex.cloud.operation.operation_service_pb2"])
+class Unfit:
+    """Stubs that were made for a runtime that is not there: protobuf then raises an error that is no ImportError."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        if name == self._name:
+            raise RuntimeError("Detected incompatible Protobuf Gencode/Runtime versions")
+
+
+def test_channels_are_closed_with_their_client(emulator: Emulator, at: Endpoints) -> None:
+    with GrpcClient(settings_of(emulator)) as client:
+        client.send(completion.complete(at, REQUEST))
+        (channel,) = client._channels.values()
+    with pytest.raises(ValueError, match="closed"):
+        channel.unary_unary("/any/method")(b"")
+
+
+@pytest.mark.parametrize(
+    ("missing", "unfit"),
+    [
+        ("grpc", False),
+        ("yandex.cloud.operation.operation_service_pb2", False),
+        ("yandex.cloud.operation.operation_service_pb2", True),
+    ],
+)
 def test_without_the_extra_nothing_is_sent_and_no_intent_stays(
-    emulator: Emulator, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, missing: str
+    emulator: Emulator, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, missing: str, unfit: bool
 ) -> None:
     extra = {"folder_id": FOLDER, "transport": "grpc", "grpc_target": emulator.grpc_target}
     connect(host=emulator.url, password=API_KEY, extra=extra)
     monkeypatch.delitem(sys.modules, GrpcClient.__module__)
-    monkeypatch.setitem(sys.modules, missing, None)
+    if unfit:
+        monkeypatch.delitem(sys.modules, missing)
+        monkeypatch.setattr(sys, "meta_path", [Unfit(missing), *sys.meta_path])
+    else:
+        monkeypatch.setitem(sys.modules, missing, None)
     store = Store()
     with DAG("dag"):
         operator = YandexAIStudioCompletionOperator(task_id="generate", prompt="Ducks.")

@@ -165,14 +165,22 @@ def test_a_wait_ends_at_its_deadline(hook: YandexAIStudioHook, clock: SteppedTim
 
 
 def test_a_wait_goes_on_with_a_rotated_key(
-    hook: YandexAIStudioHook, emulator: Emulator, clock: SteppedTime, connect: Callable[..., None]
+    hook: YandexAIStudioHook,
+    emulator: Emulator,
+    clock: SteppedTime,
+    connect: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     operation = hook.submit_completion(hook.completion_request(prompt=TEXT))
     emulator.revoke_api_key(API_KEY)
     emulator.add_api_key("AQVNthe-next-key")
     connect(host=emulator.url, password="AQVNthe-next-key", extra={"folder_id": FOLDER})
+    closed: list[str] = []
+    close = hook.get_conn().close
+    monkeypatch.setattr(hook.get_conn(), "close", lambda: closed.append("the old client") or close())
     end = hook.wait_for_operation(Wait(operation.id, submitted_at=clock.now))
     assert end.outcome == "ended"
+    assert closed == ["the old client"]
 
 
 WRONG_KEY = json.dumps({"id": "a", "service_account_id": "b", "private_key": "-----BEGIN x"})
