@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider.yandex_ai_studio.client import credentials
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
@@ -220,8 +221,9 @@ def test_a_wait_has_patience_with_a_connection_that_is_wrong_for_a_while(
 
 
 def test_a_service_account_key_is_exchanged_once_and_again_before_the_token_expires(
-    emulator: Emulator, connect: Callable[..., None], clock: SteppedTime
+    emulator: Emulator, connect: Callable[..., None], clock: SteppedTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(credentials, "SETTLING", 0.0)  # no time passes for the client
     key = emulator.create_service_account_key()
     connect(host=emulator.url, extra={"folder_id": FOLDER, "service_account_json": json.dumps(key)})
     hook = YandexAIStudioHook()
