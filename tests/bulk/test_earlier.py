@@ -171,14 +171,28 @@ def test_parameters_that_change_while_the_task_is_deferred_are_refused_and_nothi
     task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path, output: str | None
 ) -> None:
     emulator.fault("completionAsync", "status", status=429, after=12, times=6, body={"code": 8, "message": "PerHour"})
-    run = task(inputs=texts(30), instructions="Be short.", chunk_size=10, output_path=output and str(tmp_path / output))
-    during_the_deferral(run, lambda: run.parameters.update(instructions="Be long.", model="yandexgpt-lite"))
-    with pytest.raises(ConfigurationError, match="Restore `model`, `instructions`, and clear"):
+    run = task(inputs=texts(30), temperature=0.1, chunk_size=10, output_path=output and str(tmp_path / output))
+    during_the_deferral(run, lambda: run.parameters.update(temperature=0.9, model="yandexgpt-lite"))
+    with pytest.raises(ConfigurationError, match="Restore `model`, `temperature`, and clear"):
         run.attempt()
     before = run.submissions
     assert before < 30
-    run.parameters["instructions"] = "Be short."
+    run.parameters["temperature"] = 0.1
     del run.parameters["model"]
+    answers = run.attempt()
+    assert (answers["counts"]["succeeded"] if output else len(answers)) == run.submissions == 30
+
+
+@pytest.mark.parametrize("output", [None, "out"])
+def test_instructions_that_render_differently_each_time_stay_those_that_the_attempt_began_with(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path, output: str | None
+) -> None:
+    """Those of another time would be refused."""
+    emulator.fault("completionAsync", "status", status=429, after=12, times=6, body={"code": 8, "message": "PerHour"})
+    run = task(
+        inputs=texts(30), instructions="It is 9:00.", chunk_size=10, output_path=output and str(tmp_path / output)
+    )
+    during_the_deferral(run, lambda: run.parameters.update(instructions="It is 9:05."))
     answers = run.attempt()
     assert (answers["counts"]["succeeded"] if output else len(answers)) == run.submissions == 30
 

@@ -82,13 +82,14 @@ class DecoratedBulkCompletionOperator(DecoratedOperator, YandexAIStudioBulkCompl
         event: dict[str, Any],
         began: Sequence[float] | None = None,
         seen: Mapping[str, Any] | None = None,
+        asked: Mapping[str, Any] | None = None,
     ) -> Any:
         """Go on with the rows that this attempt began with."""
         rows = self._kept(context).read()
         if rows is None:
             return self.execute(context)  # somebody has deleted the state of the task meanwhile
         self.inputs = thawed(rows)
-        return YandexAIStudioBulkCompletionOperator.execute_complete(self, context, event, began, seen)
+        return YandexAIStudioBulkCompletionOperator.execute_complete(self, context, event, began, seen, asked)
 
     def _attempt(self, context: Context) -> Attempt:
         return replace(super()._attempt(context), keep_rows=self._keep, about_rows=self._about_rows)

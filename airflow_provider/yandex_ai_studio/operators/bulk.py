@@ -252,12 +252,16 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         event: dict[str, Any],
         began: Sequence[float] | None = None,
         seen: Mapping[str, Any] | None = None,
+        asked: Mapping[str, Any] | None = None,
     ) -> Any:
         """Go on, once the trigger has said that there is something to do. ``dag.test()`` forgets what went before."""
         from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
         from airflow_provider.yandex_ai_studio.durability.resume import find_connection
 
         find_connection(self.hook, self.log)
+        if asked and asked["instructions"] != self.instructions:
+            self.log.info("The run goes on with the `instructions` that it began with: they are others by now.")
+            self.instructions = asked["instructions"]
         attempt = self._attempt(context)
         return self._end_or_defer(context, attempt, attempt.go_on(began, seen, Wakeup.of(event)))
 
@@ -310,7 +314,11 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
                 timeout=timeout,
             ),
             method_name="execute_complete",
-            kwargs={"began": list(pause.began), "seen": dict(pause.seen)},
+            kwargs={
+                "began": list(pause.began),
+                "seen": dict(pause.seen),
+                "asked": {"instructions": self.instructions},  # Airflow renders anew: the time of day, say
+            },
             timeout=timedelta(seconds=pause.ends_at(now, timeout) - now) + DEFERRAL_MARGIN,
         )
 
