@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_provider.yandex_ai_studio.api.models import Generation
+from airflow_provider.yandex_ai_studio.client import credentials
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
@@ -158,8 +159,11 @@ def test_another_attempt_of_a_synchronous_task_pays_again(hook: YandexAIStudioHo
 
 
 def test_a_stream_is_opened_with_a_new_token_where_the_old_one_expired(
-    emulator: Emulator, connect: Callable[..., None]
+    emulator: Emulator,
+    connect: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(credentials, "SETTLING", 0.0)  # no time passes for the client
     key = emulator.create_service_account_key()
     connect(host=emulator.url, extra={"folder_id": FOLDER, "service_account_json": json.dumps(key)})
     hook = YandexAIStudioHook()
