@@ -242,6 +242,44 @@ def test_a_refusal_that_the_trigger_met_again_and_again_fails_the_attempt(
     assert run.submissions == 10
 
 
+def test_a_refusal_that_the_trigger_met_is_over_once_a_read_is_answered(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    run = task(inputs=texts(100))
+    wait = run._wait
+
+    def refused(trigger: Any) -> None:
+        wait(trigger)
+        if len(run.deferrals) == 1:
+            emulator.fault("operations.get", "status", status=403, after=40)
+            run.event = {"reason": "The service refuses", "refused": True}
+
+    run._wait = refused  # type: ignore[method-assign]
+    assert None not in run.attempt()
+    assert emulator.stats()["responses"]["operations.get"]["403"] == 1
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 503])
+def test_one_look_that_fails_after_the_timeout_does_not_make_an_operation_late(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path, status: int
+) -> None:
+    run = task(inputs=texts(20), timeout=600, on_row_error="keep", output_path=str(tmp_path / "out"))
+
+    def miss(trigger: Any) -> None:
+        run.clock.sleep(620)
+        if len(run.deferrals) == 1:
+            broken, stumbles = (emulator.operations()[number]["id"] for number in (0, 7))
+            emulator.fault("operations.get", "status", status=503, operation_id=broken, times=None)
+            emulator.fault("operations.get", "status", status=status, operation_id=stumbles)
+
+    run._wait = miss  # type: ignore[method-assign]
+    assert run.attempt()["counts"]["errored"] == 1
+    (failed,) = [row for row in rows_of(tmp_path / "out") if row["status"] != "success"]
+    assert (failed["error"]["operation_id"], failed["error"]["type"]) == (emulator.operations()[0]["id"], "timeout")
+    assert "could not be read until `timeout` had passed" in failed["error"]["message"]
+    assert "503" in failed["error"]["message"]
+
+
 def test_an_operation_that_is_gone_for_good_is_replaced(
     task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
 ) -> None:

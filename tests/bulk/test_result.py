@@ -10,6 +10,7 @@ from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Op
 from airflow_provider.yandex_ai_studio.api.output import Output
 from airflow_provider.yandex_ai_studio.bulk.money import Price
 from airflow_provider.yandex_ai_studio.bulk.result import MISSING, Result, failed, gone, late, result_of
+from airflow_provider.yandex_ai_studio.exceptions import ServiceUnavailable
 
 USED = Usage(1000, 500, 1500)
 ABOUT: dict[str, Any] = {"model": "09.02.2025", "usage": USED}
@@ -92,7 +93,11 @@ def test_a_row_whose_operation_is_gone_is_asked_again_and_one_that_takes_too_lon
     assert "does not know operation d7q1 any more" in told(gone("d7q1"))[2]
     assert late("d7q1") == Result("error", error=late("d7q1").error)
     assert told(late("d7q1"))[:2] == ("timeout", "d7q1")
-    assert "another attempt takes its answer" in told(late("d7q1"))[2]
+    assert told(late("d7q1"))[2] == "Operation d7q1 runs on after `timeout`; another attempt takes its answer."
+    assert told(late("d7q1", ServiceUnavailable("Do this.\nThe service answered HTTP 503.")))[2] == (
+        "Operation d7q1 could not be read until `timeout` had passed; another attempt takes its answer. The service "
+        "answered HTTP 503."
+    )
 
 
 def test_a_row_that_was_never_submitted_has_no_operation() -> None:

@@ -72,6 +72,7 @@ class Harvesting:
         self._reads = schedule.RateBudget(hook.settings.polls_per_second)
         self._heard_at = self._time()
         self._silent = 0
+        self._refused = wakeup.refused
         self._quiet_until = -math.inf
         self.pause: tuple[float, str] | None = None
         if wakeup.chunks is None or chunks.returned:
@@ -127,25 +128,20 @@ class Harvesting:
                     if self._take(opened, row, gone(operation_id)):
                         changed[opened.chunk.number] = opened
                     continue
+                case Exception() if self._is_final(found):
+                    raise found
                 case RateLimited():
                     self._reads.slow_down(self._time())
-                    if self._waits_for(opened, now, age):
-                        continue
-                case RequestError() | ConfigurationError() if self._wakeup.refused and not isinstance(
-                    found, NotFound | ServiceUnavailable
-                ):
-                    raise found
-                case Exception() if not isinstance(found, RequestError | ConfigurationError):
-                    raise found  # nobody has foreseen it
-                case _:
-                    if age >= self._limits.timeout:
-                        result = late(operation_id)
-                        opened.chunk.conclude(row, result.status, result.error, Usage(), keep_operation=True)
-                        self._chunks.tell(opened.chunk, row, result)
-                        changed[opened.chunk.number] = opened
-                        continue
-                    if not isinstance(found, Operation) and self._waits_for(opened, now, age):
-                        continue
+            if isinstance(found, Exception) and self._time() - self._heard_at <= PATIENCE:
+                continue  # asked again on this worker: that is cheaper than to read again what it has read
+            if age >= self._limits.timeout:
+                result = late(operation_id, None if isinstance(found, Operation) else found)
+                opened.chunk.conclude(row, result.status, result.error, Usage(), keep_operation=True)
+                self._chunks.tell(opened.chunk, row, result)
+                changed[opened.chunk.number] = opened
+                continue
+            if isinstance(found, Exception):
+                self._put_off(opened, now, age)
             opened.narrow = True
             opened.look_at = now + schedule.next_delay(age, random=1.0)
         for opened in changed.values():
@@ -154,19 +150,22 @@ class Harvesting:
     def _listen(self, seen: Sequence[Operation | Exception]) -> None:
         """Note whether a round had an answer; without one, the next comes later."""
         if any(isinstance(found, Operation) for found in seen):
-            self._heard_at, self._silent = self._time(), 0
+            self._heard_at, self._silent, self._refused = self._time(), 0, False
         elif not any(isinstance(found, RateLimited) for found in seen):
             self._quiet_until = self._time() + QUIET[min(self._silent, len(QUIET) - 1)]
             self._silent += 1
 
-    def _waits_for(self, opened: OpenChunk, now: float, age: float) -> bool:
-        """Tell whether the worker asks again itself: that is cheaper than to read again what it has read."""
-        if self._time() - self._heard_at <= PATIENCE:
+    def _is_final(self, found: Exception) -> bool:
+        """Tell whether an error ends the attempt: nobody has foreseen it, or the trigger met it again and again."""
+        if not isinstance(found, RequestError | ConfigurationError):
             return True
+        return self._refused and not isinstance(found, NotFound | RateLimited | ServiceUnavailable)
+
+    def _put_off(self, opened: OpenChunk, now: float, age: float) -> None:
+        """Wait without a worker, where the trigger would see at once that the operations have ended."""
         if self._wakeup.chunks and (self._chunks.returned or opened.chunk.number in self._wakeup.chunks):
             later = now + min(max(age / 10, SHORTEST_PAUSE), LONGEST_PAUSE)
             self.pause = (later, "Operations have ended, and this worker gets no answer about them")
-        return False
 
     def _take(self, opened: OpenChunk, row: int, result: Result) -> bool:
         """Keep a result, or let its row be asked again. Tell whether the ledger has changed."""

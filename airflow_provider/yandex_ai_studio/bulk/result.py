@@ -121,17 +121,25 @@ def gone(operation_id: str) -> Result:
     return Result("expired", error=_error("expired", message, operation_id), worth_repeating=True)
 
 
-def late(operation_id: str) -> Result:
-    """Return the result of a row whose operation takes longer than it may."""
-    return failed(
-        "timeout", f"Operation {operation_id} runs on after `timeout`; another attempt takes its answer.", operation_id
-    )
+def late(operation_id: str, trouble: Exception | None = None) -> Result:
+    """
+    Return the result of a row whose operation takes longer than it may.
+
+    :param trouble: What came instead of an answer, where nobody could see whether it runs on.
+    """
+    seen = "could not be read until `timeout` had passed" if trouble else "runs on after `timeout`"
+    story = f"Operation {operation_id} {seen}; another attempt takes its answer."
+    return failed("timeout", f"{story} {_happened(str(trouble))}" if trouble else story, operation_id)
 
 
 def _error(type: str, message: str, operation_id: str | None) -> dict[str, Any]:
-    told = message.partition("\n")[2] or message  # what happened, without the advice for the task as a whole
     return {
         "type": type,
-        "message": told.replace("\n", " "),
+        "message": _happened(message),
         **({"operation_id": operation_id} if operation_id else {}),
     }
+
+
+def _happened(message: str) -> str:
+    """Return what happened, without the advice for the task as a whole."""
+    return (message.partition("\n")[2] or message).replace("\n", " ")
