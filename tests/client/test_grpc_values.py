@@ -276,6 +276,21 @@ def test_a_stream_over_grpc_that_is_refused_shows_no_secret() -> None:
             next(stream)
 
 
+@pytest.mark.usefixtures("settled")
+def test_a_stream_whose_token_was_refused_may_be_one_of_nothing() -> None:
+    def answer(_: str, context: grpc.ServicerContext) -> Any:
+        if dict(context.invocation_metadata())["authorization"] == "Bearer t1.x":
+            context.abort(Code.UNAUTHENTICATED, "no")
+        return []
+
+    rest = Server(lambda _: Reply({"access_token": f"t{len(rest.asked)}.x", "expires_in": 3600}))
+    with running(rest), GrpcServer(answer).running() as server:
+        fields = {"credential": MetadataService(), "endpoints": Endpoints.at(f"http://{rest.address}")}
+        with GrpcClient(settings_of(server.address, **fields)) as client:
+            assert list(client.stream(completion.stream_completion(HERE, REQUEST))) == []
+        assert len(server.asked) == 2
+
+
 def test_a_stream_that_has_no_grpc_goes_over_rest() -> None:
     completed = {"alternatives": [{"message": {"role": "assistant", "text": "Quack."}}]}
     with running(rest := Server(lambda _: Reply({"result": completed}))):

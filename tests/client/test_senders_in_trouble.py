@@ -129,3 +129,22 @@ async def test_a_triggerer_holds_twenty_connections_to_each_of_the_two_apis() ->
         assert client._session.connector is not None
         assert client._session.connector.limit == 40
         assert client.settings.conn_id == "studio"
+
+
+async def test_a_triggerer_asks_once_though_its_library_would_ask_again(meet: Callable[..., str]) -> None:
+    asked: list[bytes] = []
+
+    def answer_the_first(connection: socket.socket) -> None:
+        while len(asked) < 3 and (request := connection.recv(65536)):
+            asked.append(request)
+            if len(asked) > 1:
+                return
+            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"id":"d7q1"}')
+
+    where = settings(meet(answer_the_first), credential=ApiKey("AQVN1"))
+    call = completion.get_operation(where.endpoints, "d7q1")
+    async with AsyncClient(where) as client:
+        await client.send(call)
+        with pytest.raises(ServiceUnavailable):
+            await client.send(call)
+    assert len(asked) == 2

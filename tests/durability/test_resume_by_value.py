@@ -15,6 +15,7 @@ from airflow_provider.yandex_ai_studio.durability.resume import (
     LAST_PAUSES,
     Wakeup,
     deferral_timeout,
+    find_connection,
     last_look,
     limit_of,
     margin_before,
@@ -143,6 +144,30 @@ def test_an_outage_is_not_waited_out_on_a_worker(error: RequestError) -> None:
     hook = Hook(error)
     assert look(hook) is None
     assert hook.did == [("d7q1", "responses")]
+
+
+class Lost:
+    """A hook whose connection is found at a later look, if at all."""
+
+    def __init__(self, missing: int) -> None:
+        self.missing, self.looks, self.slept = missing, 0, list[float]()
+
+    @property
+    def settings(self) -> None:
+        self.looks += 1
+        if self.looks <= self.missing:
+            raise ConnectionNotFound("No connection.")
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.mark.parametrize(("missing", "looks"), [(0, 1), (2, 3), (9, 3)])
+def test_a_connection_that_is_not_found_is_looked_up_again_after_growing_pauses(missing: int, looks: int) -> None:
+    hook: Any = Lost(missing)
+    find_connection(hook, LOG)
+    assert hook.looks == looks
+    assert hook.slept == [*LAST_PAUSES[:missing]]
 
 
 WAKEUP = Wakeup(Wait("d7q1", NOW, NOW + 60, api="responses"), "ended")
