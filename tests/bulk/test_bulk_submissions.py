@@ -23,7 +23,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     RowsFailed,
     ServiceUnavailable,
 )
-from bulk_task import FOLDER, BulkTask, rows_of, texts
+from bulk_task import API_KEY, FOLDER, BulkTask, rows_of, texts
 
 SUBMIT, QUESTION = "completionAsync", "tokenizeCompletion"
 CONNECTION = "AIRFLOW_CONN_YANDEX_AI_STUDIO_DEFAULT"
@@ -62,6 +62,65 @@ def test_a_row_whose_answers_get_lost_is_submitted_three_times_and_holds_no_othe
     assert "up to 3 generations may have been billed" in failed["error"]["message"]
     emulator.clear_faults()
     assert run.attempt()["counts"]["succeeded"] == 40
+
+
+def poisoned(count: int, every: int) -> list[str]:
+    return [f"{text} poison" if number % every == 0 else text for number, text in enumerate(texts(count))]
+
+
+def test_rows_that_always_get_a_500_fail_alone_and_the_others_are_delivered(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.fault(SUBMIT, "status", status=500, times=None, match="poison")
+    run = task(inputs=poisoned(40, 7), on_row_error="keep", output_path=str(tmp_path / "out"))
+    for lost in (14, 14 + 11):
+        manifest = run.attempt()
+        assert (manifest["counts"]["succeeded"], manifest["counts"]["errored"]) == (34, 6)
+        assert manifest["lost_submissions"] == lost
+    failed = [row for row in rows_of(tmp_path / "out") if row["status"] != "success"]
+    assert {row["error"]["type"] for row in failed} == {"unknown_submission"}
+    del run.parameters["on_row_error"]
+    with pytest.raises(RowsFailed):
+        run.attempt()
+    emulator.clear_faults()
+    assert run.attempt()["counts"]["succeeded"] == run.submissions == 40
+
+
+def test_what_was_taken_is_delivered_where_too_many_answers_get_lost(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.fault(SUBMIT, "lost_answer", times=None, after=30)
+    run = task(inputs=texts(100), chunk_size=20, on_row_error="keep", output_path=str(tmp_path / "out"))
+    with pytest.raises(ServiceUnavailable, match="14 of 44"):
+        run.attempt()
+    counts = json.loads((tmp_path / "out" / "manifest.json").read_text())["counts"]
+    assert (counts["succeeded"], counts["errored"], counts["missing"]) == (30, 10, 60)
+    emulator.clear_faults()
+    assert run.attempt()["counts"]["succeeded"] == 100
+    assert run.submissions == 30 + 14 + 70
+
+
+def test_no_row_is_asked_again_after_too_many_answers_got_lost(connect: Callable[..., None]) -> None:
+    with Emulator(api_key=API_KEY, folder_id=FOLDER, seconds=300) as emulator:
+        connect(host=emulator.url, password=API_KEY, extra={"folder_id": FOLDER})
+        emulator.fault(SUBMIT, "status", status=500, times=None, match="poison")
+        emulator.fault(SUBMIT, "operation_error", match="Row 1 ")
+        run = BulkTask(emulator, inputs=poisoned(40, 3), on_row_error="keep")
+        run.emulator_seconds = 300.0
+        answers = run.attempt()
+        assert (answers.count(None), answers[1], run.submissions) == (14 + 1, None, 26)
+
+
+def test_rows_that_always_get_a_500_hold_up_no_chunk_after_theirs(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.fault(SUBMIT, "status", status=500, times=None, match="poison")
+    rows = [*poisoned(15, 1), *texts(80)[15:]]
+    run = task(inputs=rows, chunk_size=20, on_row_error="keep", output_path=str(tmp_path / "out"))
+    with pytest.raises(ServiceUnavailable, match="11 of 11"):
+        run.attempt()
+    counts = run.attempt()["counts"]
+    assert (counts["succeeded"], counts["errored"], run.submissions) == (65, 15, 65)
 
 
 def test_a_service_that_answers_502_to_everything_is_not_asked_to_generate(
@@ -124,7 +183,7 @@ def test_a_gateway_that_answers_now_so_and_now_otherwise_keeps_no_worker(
     run = task(inputs=texts(20))
     assert None not in run.attempt()
     assert len([pause for pause in run.deferrals if pause.trigger.wake_at]) > 15
-    assert (run.submissions, max(run.clock.slept)) == (20, 120)
+    assert (run.submissions, round(max(run.clock.slept))) == (20, 120)
 
 
 def test_a_key_that_is_rotated_while_a_run_submits_is_looked_up_anew(

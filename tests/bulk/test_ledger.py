@@ -77,6 +77,17 @@ def test_a_tally_of_another_release_is_read_as_far_as_it_is_known() -> None:
     assert (Tally.of(short), Tally.of(long)) == (Tally(COUNTS, Usage(1, 2, 3, 4), 7, 8, 9), TALLY)
 
 
+def test_a_row_whose_answers_got_lost_twice_or_in_an_earlier_attempt_is_doubtful() -> None:
+    chunk = Chunk(0, 3, "d")
+    assert [chunk.lose(1), chunk.is_doubtful(0), chunk.is_doubtful(1)] == [1, False, False]
+    assert [chunk.lose(1), chunk.is_doubtful(1)] == [2, True]
+    chunk.lose(2)
+    chunk.start_over()
+    chunk = Chunk.of(json.loads(json.dumps(chunk.value())))
+    assert (chunk.losses, [chunk.is_doubtful(row) for row in range(3)]) == ({1: 0, 2: 0}, [False, True, True])
+    assert [chunk.lose(1), chunk.tally.lost] == [1, 4]
+
+
 def test_an_operation_that_takes_too_long_may_be_billed_until_it_is_read() -> None:
     chunk = Chunk(0, 4, "d", ids={row: (f"op{row}", 1.0) for row in range(4)})
     chunk.conclude(0, "error", {"type": "timeout"}, Usage(), keep_operation=True)
@@ -126,7 +137,7 @@ def test_a_row_whose_answer_got_lost_waits_behind_the_others_until_another_attem
     assert [chunk.lose(row) for row in (0, 1, 0)] == [1, 1, 2]
     assert (chunk.waiting, chunk.losses, chunk.tally.lost) == ([2, 1, 0], {0: 2, 1: 1}, 3)
     chunk.start_over()
-    assert (chunk.waiting, chunk.losses, chunk.tally.lost) == ([0, 1, 2], {}, 3)
+    assert (chunk.waiting, chunk.losses, chunk.tally.lost) == ([0, 1, 2], {0: 0, 1: 0}, 3)
 
 
 def test_a_generation_that_failed_is_paid_for_counted_and_waits_again() -> None:

@@ -200,8 +200,8 @@ def test_a_few_refusals_end_a_run_of_which_nothing_was_ever_taken_and_no_other()
 
 @pytest.mark.parametrize(("taken", "most"), [(0, LOSSES), (100, LOSSES + 10), (10_000, LOSSES + 1000)])
 def test_losses_are_borne_as_a_share_of_what_was_taken(taken: int, most: int) -> None:
-    assert not Reception(taken, most).is_over(0, TIMEOUT, known=True)
-    assert Reception(taken, most + 1).is_over(0, TIMEOUT, known=True)
+    assert not Reception(taken, most).loses_too_much
+    assert Reception(taken, most + 1).loses_too_much
 
 
 def test_a_clock_that_is_set_back_stands_still_and_goes_on() -> None:

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Operation, Usage
 from airflow_provider.yandex_ai_studio.api.output import Output
 from airflow_provider.yandex_ai_studio.bulk.money import Price
-from airflow_provider.yandex_ai_studio.bulk.result import MISSING, Result, failed, gone, late, result_of
+from airflow_provider.yandex_ai_studio.bulk.result import MISSING, Result, failed, gone, late, result_of, unknown
 from airflow_provider.yandex_ai_studio.exceptions import ServiceUnavailable
 
 USED = Usage(1000, 500, 1500)
@@ -128,3 +128,17 @@ def test_a_row_without_a_usage_costs_nothing_and_says_nothing_of_it() -> None:
     row = MISSING.row(7, "row-7", Price(0.2, 0.4, "RUB"))
     assert (row["usage"], row["cost"], MISSING.used) == (None, None, Usage())
     assert Result("success", usage=USED).used == USED
+
+
+@pytest.mark.parametrize(
+    ("times", "story"),
+    [
+        (3, " 3 times: up to 3 generations may have been billed without a use."),
+        (1, ": 1 generation may have been billed without a use."),
+        (0, " in an earlier attempt."),
+    ],
+)
+def test_a_row_of_which_nobody_knows_says_what_it_may_have_cost(times: int, story: str) -> None:
+    lost = f"Its answer got lost on the way{story} Another attempt submits it again. HTTP 502."
+    error = unknown(times, ServiceUnavailable("Do this.\nHTTP 502.")).error
+    assert error == {"type": "unknown_submission", "message": lost}

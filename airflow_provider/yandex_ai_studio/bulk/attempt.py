@@ -23,7 +23,12 @@ from airflow_provider.yandex_ai_studio.bulk.run import Run
 from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
 from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
-from airflow_provider.yandex_ai_studio.exceptions import BudgetExceeded, ConfigurationError, RowsFailed
+from airflow_provider.yandex_ai_studio.exceptions import (
+    BudgetExceeded,
+    ConfigurationError,
+    RowsFailed,
+    ServiceUnavailable,
+)
 from airflow_provider.yandex_ai_studio.telemetry import describe, request_attributes, tags_of, tell, usage_attributes
 
 if TYPE_CHECKING:
@@ -173,6 +178,8 @@ class Attempt:
             raise BudgetExceeded(
                 f"Raise {stopped.names}, and clear the task: the next row could go beyond it.\n{stopped.story} {KEPT}"
             )
+        if isinstance(stopped, ServiceUnavailable):
+            raise stopped
         if stopped or (failed and not self.keep_failed):
             chunks.strike_out_failed()
             if run.refused_alike:

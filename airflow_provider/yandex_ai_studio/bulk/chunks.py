@@ -162,6 +162,11 @@ class Chunks:
         """Whether no chunk is left to be begun."""
         return self.head.opened == self.head.chunks
 
+    @property
+    def wait(self) -> bool:
+        """Whether rows are still to be submitted."""
+        return not self.all_begun or any(opened.chunk.waiting for opened in self.open.values())
+
     def requests(self, chunk: Chunk) -> list[Request]:
         """
         Return the requests of a chunk.

@@ -31,7 +31,8 @@ class Chunk:
     :param ids: The operation of a row, and when it was submitted, in seconds since the epoch.
     :param intent: Rows that are being submitted.
     :param failures: How often the generation of a row has failed.
-    :param losses: How often the answer to the submission of a row got lost, so that nobody knows its operation.
+    :param losses: How often the answer to the submission of a row got lost, so that nobody knows its operation; 0 where
+        that was in an earlier attempt.
     :param verdicts: Rows that won't be asked again in this attempt: status, and error.
     :param redo: The rows that are asked again after the chunk was done once; the others are in its part.
     :param done: Its part of the output is complete.
@@ -64,6 +65,10 @@ class Chunk:
         taken = set(self.intent)
         rows = [row for row in self.asked if row not in self.ids and row not in self.verdicts and row not in taken]
         return sorted(rows, key=lambda row: self.losses.get(row, 0))
+
+    def is_doubtful(self, row: int) -> bool:
+        """Whether the answers about a row got lost more than once, or in an earlier attempt: others come first."""
+        return self.losses.get(row, 1) != 1
 
     @property
     def running(self) -> list[int]:
@@ -146,7 +151,7 @@ class Chunk:
 
     def start_over(self) -> None:
         """Let rows that failed for good in an earlier attempt wait again."""
-        self.verdicts, self.failures, self.losses = {}, {}, {}
+        self.verdicts, self.failures, self.losses = {}, {}, dict.fromkeys(self.losses, 0)
 
     def value(self) -> dict[str, Any]:
         """Return plain JSON, without what is empty."""

@@ -85,8 +85,17 @@ class Reception:
 
     @property
     def loses_too_much(self) -> bool:
-        """Whether so many answers got lost that no more is to be submitted in this attempt."""
+        """Whether so many answers got lost that nothing more is submitted in this attempt; what runs is read."""
         return self.lost > LOSSES + LOST_SHARE * self.taken
+
+    def too_many_lost(self) -> ServiceUnavailable:
+        """Return what is said of that."""
+        return ServiceUnavailable(
+            "Retry the task once the service works again. Another attempt asks for what is missing.\n"
+            f"The answers to {self.lost} of {self.taken + self.lost} submissions of this attempt got lost on the way: "
+            f"up to {self.lost} generations may have been billed without a use. No more were submitted; the answers to "
+            "the others are kept."
+        )
 
     @property
     def probes(self) -> bool:
@@ -130,8 +139,6 @@ class Reception:
 
         :param known: The service has taken something of this run before.
         """
-        if self.loses_too_much:
-            return True
         if self.trouble == "refused" and not known:
             return self.refusals >= STRANGER_REFUSALS
         if self.trouble == "refused" and self.refusals < REFUSALS:

@@ -121,6 +121,19 @@ def gone(operation_id: str) -> Result:
     return Result("expired", error=_error("expired", message, operation_id), worth_repeating=True)
 
 
+def unknown(times: int, cause: Exception) -> Result:
+    """
+    Return the result of a row of which nobody knows whether the service took it.
+
+    :param times: How often it was submitted in this attempt.
+    """
+    lost = "Its answer got lost on the way"
+    story = f"{lost} {times} times: up to {times} generations may have been billed without a use"
+    if times <= 1:
+        story = f"{lost}: 1 generation may have been billed without a use" if times else f"{lost} in an earlier attempt"
+    return failed("unknown_submission", f"{story}. Another attempt submits it again. {_happened(str(cause))}")
+
+
 def late(operation_id: str, trouble: Exception | None = None) -> Result:
     """
     Return the result of a row whose operation takes longer than it may.

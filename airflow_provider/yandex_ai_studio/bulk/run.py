@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
     from airflow_provider.yandex_ai_studio.bulk.money import Excess
-    from airflow_provider.yandex_ai_studio.exceptions import BadRequest
+    from airflow_provider.yandex_ai_studio.exceptions import BadRequest, ServiceUnavailable
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 
 WATCHED = 2000
@@ -108,8 +108,8 @@ class Run:
         )
 
     @property
-    def stopped(self) -> Excess | Literal["max_failed_rows"] | None:
-        """What bound has ended the run before its rows were, if one has."""
+    def stopped(self) -> Excess | ServiceUnavailable | Literal["max_failed_rows"] | None:
+        """What has ended the run before its rows were, if anything has: a bound, or answers that got lost."""
         return self._submitting.stopped
 
     @property

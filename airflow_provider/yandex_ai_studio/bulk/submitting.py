@@ -18,7 +18,7 @@ from airflow_provider.yandex_ai_studio.bulk.hourly_quota import NAME, PATIENCE, 
 from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Excess, plus, times
 from airflow_provider.yandex_ai_studio.bulk.pool import Outcome, Pool
 from airflow_provider.yandex_ai_studio.bulk.reception import AWAY, Reception, Trouble, may_have_arrived, trouble_of
-from airflow_provider.yandex_ai_studio.bulk.result import Result, failed
+from airflow_provider.yandex_ai_studio.bulk.result import Result, failed, unknown
 from airflow_provider.yandex_ai_studio.bulk.steady_clock import SteadyClock
 from airflow_provider.yandex_ai_studio.durability.submission import QUESTION_TIMEOUT, SUBMISSIONS
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -102,7 +102,7 @@ class Submitting:
         self._refusals: dict[str, BadRequest] = {}
         self._taken = chunks.tally().submissions > 0
         self.pause: tuple[float, str] | None = None
-        self.stopped: Excess | Literal["max_failed_rows"] | None = None
+        self.stopped: Excess | ServiceUnavailable | Literal["max_failed_rows"] | None = None
 
     def next(self) -> float | None:
         """
@@ -110,7 +110,7 @@ class Submitting:
 
         :return: 0 after a group; the seconds until the next; None where there is nothing to submit for now.
         """
-        if self.pause or self.must_stop():
+        if self.must_stop() or self.pause:
             return None
         now = self._time()
         delay, size = self._pace.next_round(now)
@@ -127,13 +127,16 @@ class Submitting:
         return 0
 
     def _next_rows(self, size: int) -> tuple[OpenChunk, list[int]] | None:
+        last: OpenChunk | None = None
         for opened in self._chunks.in_turn():
-            if waiting := opened.chunk.waiting[:size]:
-                rows = self._affordable(opened, waiting)
-                return (opened, rows) if rows else None
-            if opened.complete and not opened.chunk.asked:
+            waiting = opened.chunk.waiting
+            if trusted := [row for row in waiting if not opened.chunk.is_doubtful(row)]:
+                return self._affordable(opened, trusted[:size])
+            if waiting:
+                last = last or opened
+            elif opened.complete and not opened.chunk.asked:
                 self._chunks.close(opened)  # nothing but twins of other chunks
-        return None
+        return self._affordable(last, last.chunk.waiting[:size]) if last else None
 
     def _submit(self, opened: OpenChunk, rows: list[int]) -> None:
         chunk = opened.chunk
@@ -174,16 +177,10 @@ class Submitting:
 
     def _lose(self, chunk: Chunk, row: int, cause: Exception) -> None:
         times = chunk.lose(row)
-        if times < SUBMISSIONS:
-            self._log.warning(
-                "%s 1 row of chunk %s may have been billed without a use; it is submitted again.", cause, chunk.number
-            )
+        if times == SUBMISSIONS:
+            self._conclude(chunk, row, unknown(times, cause))
             return
-        story = (
-            f"Its answer got lost on the way {times} times: up to {times} generations may have been billed without a "
-            "use. Another attempt submits it again"
-        )
-        self._conclude(chunk, row, failed("unknown_submission", f"{story}. {cause}"))
+        self._log.warning("%s 1 row of chunk %s may have been billed without a use.", cause, chunk.number)
 
     def _conclude(self, chunk: Chunk, row: int, result: Result) -> None:
         chunk.conclude(row, result.status, result.error, Usage())
@@ -261,8 +258,11 @@ class Submitting:
         if not isinstance(error, RequestError | ConfigurationError):
             raise error  # nobody has foreseen it
         how = self._reception
+        if how.loses_too_much:
+            self._give_up_lost(error)
+            return
         if how.is_over(now, self._limits.timeout, known=self._taken):
-            raise self._too_many_lost(error) if may_have_arrived(error) else error
+            raise error
         if not how.probes:
             return
         self._pace.slow_down(self._time())
@@ -277,13 +277,14 @@ class Submitting:
         elif how.tries == 1 and not may_have_arrived(error):
             self._log.warning("%s It is tried again with one row.", error)
 
-    def _too_many_lost(self, error: Exception) -> ServiceUnavailable:
-        how = self._reception
-        return ServiceUnavailable(
-            "Retry the task once the service works again. Another attempt asks for what is missing.\n"
-            f"The answers to {how.lost} of {how.taken + how.lost} submissions of this attempt got lost on the way: up "
-            f"to {how.lost} generations may have been billed without a use. No more were submitted. {error}"
-        )
+    def _give_up_lost(self, cause: Exception) -> None:
+        """Conclude the rows whose answers got lost: the others, and what runs, must not suffer for them."""
+        for opened in self._chunks.open.values():
+            chunk = opened.chunk
+            for row in chunk.waiting:
+                if row in chunk.losses:
+                    self._conclude(chunk, row, unknown(chunk.losses[row], cause))
+            self._chunks.write(chunk)
 
     def _is_heard(self) -> bool:
         """Ask something free first: no service that is out of order is to bill the same rows again and again."""
@@ -303,11 +304,11 @@ class Submitting:
 
     # -- within the bounds
 
-    def _affordable(self, opened: OpenChunk, rows: list[int]) -> list[int]:
+    def _affordable(self, opened: OpenChunk, rows: list[int]) -> tuple[OpenChunk, list[int]] | None:
         """Return the rows that surely stay within the bounds, whatever the operations under way take."""
         bounds = self._limits.bounds
         if not bounds.any:
-            return rows
+            return opened, rows
         tally = self._chunks.tally()
         running = self._chunks.running
         beside = self._characters_before
@@ -324,7 +325,7 @@ class Submitting:
                     self.stopped = bounds.excess(tally.spent, lost, next_one)
                 break
             affordable.append(row)
-        return affordable
+        return (opened, affordable) if affordable else None
 
     @property
     def _characters_before(self) -> int:
@@ -342,4 +343,6 @@ class Submitting:
         most = self._limits.max_failed_rows
         if most is not None and self._chunks.failed_rows > most:
             self.stopped = "max_failed_rows"
-        return self.stopped is not None
+        elif self._reception.loses_too_much and self._chunks.wait:
+            self.stopped = self._reception.too_many_lost()
+        return self.stopped is not None or self._reception.loses_too_much
