@@ -282,3 +282,16 @@ def test_a_chunk_that_was_begun_and_no_more_is_not_told_to_be_paid_for_again(
     kill_once(run, lambda key, value: key == KEY and value["opened"] == 1)
     assert len(run.attempt()) == run.submissions == 10
     assert "is gone" not in capsys.readouterr().out
+
+
+def test_an_answer_that_is_read_again_in_each_attempt_is_counted_once(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    used = {"inputTextTokens": "100", "completionTokens": "900", "totalTokens": "1000"}
+    said = {"alternatives": ["odd"], "usage": used}
+    emulator.fault("completionAsync", "operation_answer", body=said, match="Row 3 ", times=None)
+    run = task(inputs=texts(5), on_row_error="keep", output_path=str(tmp_path / "out"))
+    spent = [run.attempt()["usage"] for _ in range(3)]
+    assert spent[0]["total_tokens"] > 1000
+    assert spent == [spent[0]] * 3
+    assert (run.submissions, rows_of(tmp_path / "out")[3]["error"]["type"]) == (5, "unreadable")

@@ -102,6 +102,14 @@ def test_an_operation_that_takes_too_long_may_be_billed_until_it_is_read() -> No
     assert chunk.tally.late == 0
 
 
+@pytest.mark.parametrize("rows", [None, [0]])
+def test_what_is_read_again_is_counted_when_it_is(rows: list[int] | None) -> None:
+    chunk = Chunk(0, 2, "d", ids={0: ("op0", 1.0)})
+    chunk.complete((1, 1, 0, 0, 0, 0), Usage(11, 22, 33, 44), keep=[0])
+    chunk.reopen(rows, Usage(1, 2, 3, 4))
+    assert (chunk.tally.spent, list(chunk.ids)) == (Usage(10, 20, 30, 40), [0])
+
+
 def test_an_operation_that_is_struck_out_stays_paid_for() -> None:
     chunk = Chunk(0, 1, "d", ids={0: ("op0", 1.0)})
     chunk.strike_out(0, Usage(1, 2, 3))

@@ -8,11 +8,14 @@ What is not there is taken from the plan and the parts, and a row is paid for ag
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from airflow_provider.yandex_ai_studio.api.checks import wrong
+from airflow_provider.yandex_ai_studio.api.models import Usage
 from airflow_provider.yandex_ai_studio.bulk.folder import Folder
 from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk, Head, Ledger
+from airflow_provider.yandex_ai_studio.bulk.money import plus
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
@@ -112,8 +115,9 @@ def _open_again(chunk: Chunk, head: Head, folder: Folder | None, *, there: bool,
         chunk.reopen(None)
     elif chunk.done:
         first = chunk.number * head.chunk_size
-        failed = [row["index"] - first for row in folder.read_part(chunk.number) if row["status"] != "success"]
-        chunk.reopen(row for row in failed if row not in chunk.twins)
+        failed = {row["index"] - first: row for row in folder.read_part(chunk.number) if row["status"] != "success"}
+        counted = [Usage(**row["usage"]) for number, row in failed.items() if number in chunk.ids and row["usage"]]
+        chunk.reopen((number for number in failed if number not in chunk.twins), reduce(plus, counted, Usage()))
     else:
         chunk.start_over()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.api.models import Usage
+from airflow_provider.yandex_ai_studio.bulk.money import times
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Twin
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.durability.journal import RETENTION, Store
@@ -143,9 +144,14 @@ class Chunk:
         self.tally = taken.plus(self.tally.without_rows())
         self.done, self.intent, self.redo = True, (), None
 
-    def reopen(self, rows: Iterable[int] | None) -> None:
-        """Ask rows of a chunk that was done again: these, or all. What they took stays counted."""
+    def reopen(self, rows: Iterable[int] | None, read_again: Usage = Usage()) -> None:  # noqa: B008 - it is frozen
+        """
+        Ask rows of a chunk that was done again: these, or all. What they took stays counted.
+
+        :param read_again: What was counted for answers that are to be read again, and counted then.
+        """
         self.done, self.redo = False, None if rows is None else tuple(rows)
+        self._count(spent=times(read_again, -1))
         self.tally = self.tally.without_rows() if rows is None else replace(self.tally, late=0)
         self.start_over()
 
