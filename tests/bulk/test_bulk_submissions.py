@@ -64,6 +64,18 @@ def test_a_row_whose_answers_get_lost_is_submitted_three_times_and_holds_no_othe
     assert run.attempt()["counts"]["succeeded"] == 40
 
 
+def test_a_tokenizer_that_is_out_of_order_holds_up_no_service_that_takes_submissions(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    emulator.fault(QUESTION, "status", status=503, times=None)
+    emulator.fault(SUBMIT, "lost_answer", after=7)
+    run = task(inputs=texts(40))
+    began = run.clock.now
+    assert None not in run.attempt()
+    assert 1800 < run.clock.now - began < 5400
+    assert run.submissions == 41
+
+
 def poisoned(count: int, every: int) -> list[str]:
     return [f"{text} poison" if number % every == 0 else text for number, text in enumerate(texts(count))]
 

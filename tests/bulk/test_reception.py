@@ -11,6 +11,7 @@ import pytest
 from airflow_provider.yandex_ai_studio.bulk.pool import Pool
 from airflow_provider.yandex_ai_studio.bulk.reception import (
     AWAY,
+    BLIND,
     DAY,
     LASTING,
     LOSSES,
@@ -120,6 +121,12 @@ def test_one_row_asks_whether_a_service_works_again_and_none_whether_a_quota_is_
     trouble: Trouble, probes: bool
 ) -> None:
     assert Reception(trouble=trouble).probes is probes
+
+
+def test_a_row_is_risked_once_in_a_while_where_no_free_question_is_answered() -> None:
+    risky = [tries for tries in range(2 * BLIND + 2) if Reception(trouble="unavailable", tries=tries).risks_a_row]
+    assert risky == [BLIND, 2 * BLIND]
+    assert 1800 < BLIND * AWAY < 7200
 
 
 def test_pauses_grow_and_are_never_the_same_for_all() -> None:

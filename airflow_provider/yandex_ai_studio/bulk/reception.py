@@ -31,6 +31,9 @@ TRIES = 5
 AWAY = 120.0
 """Seconds until a service that takes nothing is tried again, meanwhile without a worker."""
 
+BLIND = 30
+"""Tries, of which each last one risks a row though no free question was answered: about an hour."""
+
 LASTING = 300.0
 """Seconds after which a fault ends the attempt that no waiting mends: no TLS on the port, a refused certificate."""
 
@@ -101,6 +104,11 @@ class Reception:
     def probes(self) -> bool:
         """Whether one row is enough to find out whether the service works again."""
         return self.trouble not in ("", "full")
+
+    @property
+    def risks_a_row(self) -> bool:
+        """Whether to submit one without an answer to a free question: it may be only the questions that fail."""
+        return self.tries > 0 and self.tries % BLIND == 0
 
     def pause(self, random: float) -> float:
         """

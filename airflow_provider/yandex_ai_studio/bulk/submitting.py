@@ -121,7 +121,7 @@ class Submitting:
             return None
         if not size or now < self._not_before:
             return max(delay, self._not_before - now)
-        if self._asks_first and not self._is_heard():
+        if self._asks_first and not self._reception.risks_a_row and not self._is_heard():
             return 0
         self._submit(*found)
         return 0
@@ -213,8 +213,8 @@ class Submitting:
             self._admitted_at, self._taken = now, True
             self._hour.submitted(now, taken)
             self._head.hour = self._hour.value(now)
-        if lost:
-            self._asks_first = True
+        if taken or lost:
+            self._asks_first = lost > 0
         for error in errors:
             if isinstance(error, AuthenticationError | ConfigurationError):
                 self._hook.pause(0.0, after=error)  # keys rotate: the connection is looked up anew
