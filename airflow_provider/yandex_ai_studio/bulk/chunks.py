@@ -13,7 +13,7 @@ from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger
 from airflow_provider.yandex_ai_studio.bulk.money import Price, plus
 from airflow_provider.yandex_ai_studio.bulk.plan import Reader, Request, digest_of
 from airflow_provider.yandex_ai_studio.bulk.progress import metrics_between
-from airflow_provider.yandex_ai_studio.bulk.result import MISSING, STATUSES, Result
+from airflow_provider.yandex_ai_studio.bulk.result import MISSING, STATUSES, Result, used_by
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.telemetry import Metric
@@ -84,7 +84,7 @@ class OpenChunk:
     def known(self) -> Tally:
         """What is known of its answers, whether or not they are to be read again."""
         statuses = [answer.status for answer in self.answers.values()]
-        read = Tally(tuple(map(statuses.count, STATUSES)), _used(self.answers.values()))
+        read = Tally(tuple(map(statuses.count, STATUSES)), used_by(self.answers.values()))
         return max(self.seen, read, key=lambda tally: sum(tally.counts))
 
     @property
@@ -228,7 +228,7 @@ class Chunks:
         self._folder.check_again(self.head.fingerprint)
         rows = self.rows(opened)
         self._folder.write_part(chunk.number, rows)
-        chunk.complete(counts_of(rows, STATUSES), _used(opened.answers.values()), opened.kept)
+        chunk.complete(counts_of(rows, STATUSES), used_by(opened.answers.values()), opened.kept)
         self._ledger.write(chunk)
         self.head.done[chunk.number] = chunk.tally
         self._ledger.write(self.head)
@@ -272,7 +272,7 @@ class Chunks:
         """Return what the run has come to, as far as it is written down or in memory."""
         whole = self._written
         for opened in self.open.values():
-            whole = whole.plus(Tally(spent=_used(opened.answers.values())))
+            whole = whole.plus(Tally(spent=used_by(opened.answers.values())))
         return whole
 
     def seen(self) -> dict[str, Any]:
@@ -344,10 +344,3 @@ class Chunks:
         """How many rows failed for good."""
         of_done = sum(sum(tally.counts[1:-1]) for tally in self.head.done.values())
         return of_done + sum(opened.failed for opened in self.open.values())
-
-
-def _used(answers: Sequence[Result] | Any) -> Usage:
-    used = Usage()
-    for answer in answers:
-        used = plus(used, answer.used)
-    return used

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from airflow_provider.yandex_ai_studio.answers.outcome import answer_of, refuse_withheld
 from airflow_provider.yandex_ai_studio.api.models import Operation, Usage
 from airflow_provider.yandex_ai_studio.api.output import Output
-from airflow_provider.yandex_ai_studio.bulk.money import Price
+from airflow_provider.yandex_ai_studio.bulk.money import Price, plus
 from airflow_provider.yandex_ai_studio.exceptions import (
     AnswerRefused,
     AnswerUnreadable,
@@ -143,6 +145,11 @@ def late(operation_id: str, trouble: Exception | None = None) -> Result:
     seen = "could not be read until `timeout` had passed" if trouble else "runs on after `timeout`"
     story = f"Operation {operation_id} {seen}; another attempt takes its answer."
     return failed("timeout", f"{story} {_happened(str(trouble))}" if trouble else story, operation_id)
+
+
+def used_by(results: Iterable[Result]) -> Usage:
+    """Return what is billed for them together."""
+    return reduce(plus, (result.used for result in results), NOTHING_USED)
 
 
 def _error(type: str, message: str, operation_id: str | None) -> dict[str, Any]:
