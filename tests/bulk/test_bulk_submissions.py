@@ -269,6 +269,18 @@ def test_nothing_but_429_is_told_as_it_is_tried_ever_less_and_ends_the_attempt_a
     assert "quota of submissions an hour is spent" not in told
 
 
+def test_a_run_that_is_stopped_waits_for_no_quota(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.fault(SUBMIT, "operation_error", match="Row 1 ")
+    emulator.fault(SUBMIT, "status", status=429, times=None, after=6, body={"code": 8, "message": "PerHour"})
+    run = task(inputs=texts(30), row_retries=0, max_failed_rows=0, output_path=str(tmp_path / "out"))
+    began = run.clock.now
+    with pytest.raises(RowsFailed, match="max_failed_rows"):
+        run.attempt()
+    assert run.clock.now - began < 1500  # one pause: it is not known before that a row has failed
+
+
 def test_a_quota_of_an_hour_that_the_service_names_is_told_as_that(
     task: Callable[..., BulkTask], emulator: Emulator, capsys: pytest.CaptureFixture[str]
 ) -> None:

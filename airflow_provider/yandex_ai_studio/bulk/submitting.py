@@ -110,7 +110,10 @@ class Submitting:
 
         :return: 0 after a group; the seconds until the next; None where there is nothing to submit for now.
         """
-        if self.must_stop() or self.pause:
+        if self.must_stop():
+            self.pause = None  # no row waits for a quota any more
+            return None
+        if self.pause:
             return None
         now = self._time()
         delay, size = self._pace.next_round(now)
@@ -177,10 +180,10 @@ class Submitting:
 
     def _lose(self, chunk: Chunk, row: int, cause: Exception) -> None:
         times = chunk.lose(row)
-        if times == SUBMISSIONS:
+        if times < SUBMISSIONS:
+            self._log.warning("%s 1 row of chunk %s may have been billed without a use.", cause, chunk.number)
+        else:
             self._conclude(chunk, row, unknown(times, cause))
-            return
-        self._log.warning("%s 1 row of chunk %s may have been billed without a use.", cause, chunk.number)
 
     def _conclude(self, chunk: Chunk, row: int, result: Result) -> None:
         chunk.conclude(row, result.status, result.error, Usage())
