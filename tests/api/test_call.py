@@ -199,9 +199,17 @@ def test_no_answer_says_whether_the_request_may_have_been_taken(arrived, fate):
     assert (type(error), error.arrived, error.status) == (ServiceUnavailable, arrived, None)
     assert "Could not submit the completion: the connection failed (asked llm.api.cloud.yandex.net)." in str(error)
     assert fate in str(error)
+    assert not error.lasting
 
 
-@pytest.mark.parametrize(("status", "lasting"), [(301, True), (308, True), (303, False), (400, False), (503, False)])
+@pytest.mark.parametrize("lasting", [True, False])
+def test_no_answer_says_whether_to_wait_helps(lasting):
+    assert no_answer(SUBMIT, "no TLS there", arrived=False, lasting=lasting).lasting is lasting
+
+
+@pytest.mark.parametrize(
+    ("status", "lasting"), [(300, True), (301, True), (308, True), (303, False), (400, False), (503, False)]
+)
 def test_to_wait_does_not_help_where_the_base_url_redirects(status: int, lasting: bool):
     assert refusal(SUBMIT, status, {}).lasting is lasting
 
@@ -267,6 +275,7 @@ def test_any_answer_is_a_value_or_a_request_error(call, seen):
         ({"grpcCode": 16, "message": "Unknown api key"}, AuthenticationError),
         ({"code": "rate_limit_exceeded", "message": "quota"}, RateLimited),
         ({"code": "model_call_error", "message": "number of input tokens"}, BadRequest),
+        ({"code": "model_call_error", "message": "Tokens: 9"}, BadRequest),
     ],
 )
 def test_an_error_that_comes_with_200_is_known_by_its_code(error, kind):
