@@ -447,3 +447,46 @@ def test_a_group_whose_attempt_is_cut_off_begins_no_request_and_waits_for_those_
     assert told[:AT_ONCE] == list(range(AT_ONCE))
     assert [type(outcome) for outcome in told[AT_ONCE:]] == [CancelledError] * (20 - AT_ONCE)
     assert len(begun) == AT_ONCE
+
+
+def test_an_attempt_that_is_cut_off_as_it_writes_an_intent_leaves_no_suspicion(
+    task: Callable[..., BulkTask], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = task(inputs=texts(20))
+    write, cut = run.store.set, [False]
+
+    def cut_off(key: str, value: Any, **how: Any) -> None:
+        write(key, value, **how)
+        if value.get("intent") and not cut[0]:
+            cut[0] = True
+            raise AirflowTaskTimeout
+
+    monkeypatch.setattr(run.store, "set", cut_off)
+    with pytest.raises(AirflowTaskTimeout):
+        run.attempt()
+    assert run.submissions == 0
+    assert None not in run.attempt()
+    assert run.submissions == 20
+    assert "may have been billed" not in capsys.readouterr().out
+
+
+def test_a_worker_that_can_t_begin_its_threads_submits_nothing(
+    task: Callable[..., BulkTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    run, start, begun = task(inputs=texts(20)), threading.Thread.start, []
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("ThreadPoolExecutor"):
+            begun.append(thread)
+            if len(begun) == 3:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run.attempt()
+    assert run.submissions == 0
+    assert None not in run.attempt()
+    assert run.submissions == 20

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import Asset
 
+from airflow_provider.yandex_ai_studio.bulk.folder import MANIFEST, OWNER
 from airflow_provider.yandex_ai_studio.bulk.ledger import KEY
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, RowsFailed
@@ -154,6 +156,20 @@ def test_an_output_that_is_not_where_it_was_is_not_paid_for_again(
     assert run.submissions == 21
 
 
+def test_parts_are_not_paid_for_again_where_only_the_name_of_their_owner_is_gone(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
+) -> None:
+    """Some tools that move files skip names with an underscore."""
+    emulator.fault("completionAsync", "operation_error", match="Row 3 ", times=1)
+    run = task(inputs=texts(10), row_retries=0, output_path=str(tmp_path / "out"))
+    with pytest.raises(RowsFailed):
+        run.attempt()
+    for name in (OWNER, MANIFEST):
+        (tmp_path / "out" / name).unlink()
+    assert run.attempt()["counts"]["succeeded"] == 10
+    assert run.submissions == 11
+
+
 def during_the_deferral(run: BulkTask, change: Callable[[], None]) -> None:
     """Change something while the task is deferred for the first time."""
     wait = run._wait
@@ -181,6 +197,14 @@ def test_parameters_that_change_while_the_task_is_deferred_are_refused_and_nothi
     del run.parameters["model"]
     answers = run.attempt()
     assert (answers["counts"]["succeeded"] if output else len(answers)) == run.submissions == 30
+
+
+def test_an_asset_and_an_output_that_come_while_the_task_is_deferred_lose_no_answer(
+    task: Callable[..., BulkTask], tmp_path: Path
+) -> None:
+    run = task(inputs=texts(3), outlets=[Asset("answers")])
+    during_the_deferral(run, lambda: run.parameters.update(output_path=str(tmp_path / "out")))
+    assert len(run.attempt()) == run.submissions == 3
 
 
 @pytest.mark.parametrize("output", [None, "out"])

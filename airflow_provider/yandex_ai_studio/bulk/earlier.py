@@ -73,7 +73,7 @@ def refuse_elsewhere(head: Head, ledger: Ledger, folder: Folder) -> None:
     written = any(any(tally.counts) for tally in head.done.values()) or any(
         chunk is not None and chunk.redo is not None for chunk in (ledger.chunk(head, number) for number in head.open)
     )
-    if written and folder.owner() is None:
+    if written and folder.owner() is None and not folder.holds_parts():
         raise wrong(
             f"Restore the folder {str(folder.path)!r}, which `output_path` names; or delete {KEY!r} from the state of "
             "the task, to pay for all rows anew. An earlier attempt wrote parts there, and nothing is there now. (A "

@@ -121,6 +121,10 @@ class Folder:
         """Tell whether there is more than a claim."""
         return self.path.is_dir() and bool(self.names() - {OWNER})
 
+    def holds_parts(self) -> bool:
+        """Tell whether there are parts, though what says whose they are is gone: some tools skip names with a `_`."""
+        return self.path.is_dir() and any(name.startswith("part-") for name in self.names())
+
     def part_name(self, number: int | str) -> str:
         """Return the name of the part of a chunk."""
         label = f"{number:05d}" if isinstance(number, int) else number

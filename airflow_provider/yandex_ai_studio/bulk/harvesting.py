@@ -79,9 +79,8 @@ class Harvesting:
             return
         for number, opened in chunks.open.items():
             if number not in wakeup.chunks and not opened.chunk.waiting:
-                opened.look_at = (
-                    math.inf
-                )  # an operation runs on, and to read the others each time takes a worker's time
+                # An operation runs on there, and to read the others each time takes a worker's time.
+                opened.look_at = math.inf
 
     def next(self, now: float) -> float | None:
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from threading import Event
 from typing import TypeVar
 
 from airflow_provider.yandex_ai_studio.api.models import Operation
@@ -35,10 +36,16 @@ class Group:
 
 
 class Pool:
-    """Threads that send requests."""
+    """Threads that send requests. All are begun at once: one that can't be, is told before anything is sent."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE)
+        begun = Event()
+        try:
+            for _ in range(AT_ONCE):
+                self._threads.submit(begun.wait)
+        finally:
+            begun.set()
 
     def close(self) -> None:
         """Let the threads go."""

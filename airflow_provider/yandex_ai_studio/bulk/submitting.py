@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
@@ -10,12 +9,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from airflow.sdk.exceptions import AirflowTaskTimeout
+
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.models import Message, Operation, Usage
 from airflow_provider.yandex_ai_studio.api.words import within
+from airflow_provider.yandex_ai_studio.bulk.budget import Budget
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks, OpenChunk
 from airflow_provider.yandex_ai_studio.bulk.hourly_quota import NAME, PATIENCE, HourlyQuota
-from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Excess, plus, times
+from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Excess
 from airflow_provider.yandex_ai_studio.bulk.pool import Outcome, Pool
 from airflow_provider.yandex_ai_studio.bulk.reception import AWAY, Reception, Trouble, may_have_arrived, trouble_of
 from airflow_provider.yandex_ai_studio.bulk.result import Result, failed, unknown
@@ -88,6 +90,7 @@ class Submitting:
         self._hook = hook
         self._base = base
         self._instructions = base.messages[:-1]
+        self._budget = Budget(chunks, base, limits.bounds)
         self._limits = limits
         self._pool = pool
         self._log = log
@@ -134,18 +137,25 @@ class Submitting:
         for opened in self._chunks.in_turn():
             waiting = opened.chunk.waiting
             if trusted := [row for row in waiting if not opened.chunk.is_doubtful(row)]:
-                return self._affordable(opened, trusted[:size])
+                return self._within(opened, trusted[:size])
             if waiting:
                 last = last or opened
             elif opened.complete and not opened.chunk.asked:
                 self._chunks.close(opened)  # nothing but twins of other chunks
-        return self._affordable(last, last.chunk.waiting[:size]) if last else None
+        return self._within(last, last.chunk.waiting[:size]) if last else None
+
+    def _within(self, opened: OpenChunk, rows: list[int]) -> tuple[OpenChunk, list[int]] | None:
+        """Return what of it the bounds allow; where nothing is and nothing runs, the run is stopped."""
+        found = self._budget.affordable(opened, rows)
+        if isinstance(found, Excess):
+            self.stopped = found
+            return None
+        return (opened, found) if found else None
 
     def _submit(self, opened: OpenChunk, rows: list[int]) -> None:
         chunk = opened.chunk
         requests = self._chunks.requests(chunk)
-        chunk.intend(rows)
-        self._chunks.write(chunk)
+        self._intend(chunk, rows)
         self._pace.sent(self._time(), len(rows))
         group = self._pool.start(self._send, [requests[row] for row in rows])
         try:
@@ -159,6 +169,17 @@ class Submitting:
             self._note(chunk, row, outcome)
         self._write_down(chunk, rows)
         self._account(outcomes)
+
+    def _intend(self, chunk: Chunk, rows: Sequence[int]) -> None:
+        """Write down what is about to be submitted."""
+        chunk.intend(rows)
+        try:
+            self._chunks.write(chunk)
+        except AirflowTaskTimeout:  # a store may take its time. Nothing was sent, and nobody is to suspect it
+            for row in rows:
+                chunk.refused(row)
+            self._chunks.write(chunk)
+            raise
 
     def _send(self, request: Request) -> Operation:
         asked = replace(self._base, messages=(*self._instructions, Message("user", request.prompt)))
@@ -304,37 +325,6 @@ class Submitting:
             pass  # a refusal is an answer
         self._asks_first = False
         return True
-
-    # -- within the bounds
-
-    def _affordable(self, opened: OpenChunk, rows: list[int]) -> tuple[OpenChunk, list[int]] | None:
-        """Return the rows that surely stay within the bounds, whatever the operations under way take."""
-        bounds = self._limits.bounds
-        if not bounds.any:
-            return opened, rows
-        tally = self._chunks.tally()
-        running = self._chunks.running
-        beside = self._characters_before
-        expected = bounds.most(self._head.longest_prompt + beside, self._head.longest_answer)
-        lost = times(expected, tally.lost + self._chunks.late)
-        most = plus(plus(tally.spent, lost), times(expected, running))
-        affordable: list[int] = []
-        for row in rows:
-            characters = len(self._chunks.requests(opened.chunk)[row].prompt) + beside
-            next_one = bounds.most(characters, self._head.longest_answer)
-            most = plus(most, next_one)
-            if not bounds.allow(most):
-                if not affordable and not running:
-                    self.stopped = bounds.excess(tally.spent, lost, next_one)
-                break
-            affordable.append(row)
-        return (opened, affordable) if affordable else None
-
-    @property
-    def _characters_before(self) -> int:
-        schema = self._base.output.schema
-        form = len(json.dumps(schema)) if schema else 0  # whether it is billed is not documented
-        return form + sum(len(message.text or "") for message in self._instructions)
 
     @property
     def refused_alike(self) -> BadRequest | None:

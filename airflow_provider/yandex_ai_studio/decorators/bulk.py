@@ -76,20 +76,13 @@ class DecoratedBulkCompletionOperator(DecoratedOperator, YandexAIStudioBulkCompl
         self.inputs = thawed(rows)
         return YandexAIStudioBulkCompletionOperator.execute(self, context)
 
-    def execute_complete(
-        self,
-        context: Context,
-        event: dict[str, Any],
-        began: Sequence[float] | None = None,
-        seen: Mapping[str, Any] | None = None,
-        asked: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def execute_complete(self, context: Context, event: dict[str, Any], **before: Any) -> Any:
         """Go on with the rows that this attempt began with."""
         rows = self._kept(context).read()
         if rows is None:
             return self.execute(context)  # somebody has deleted the state of the task meanwhile
         self.inputs = thawed(rows)
-        return YandexAIStudioBulkCompletionOperator.execute_complete(self, context, event, began, seen, asked)
+        return YandexAIStudioBulkCompletionOperator.execute_complete(self, context, event, **before)
 
     def _attempt(self, context: Context) -> Attempt:
         return replace(super()._attempt(context), keep_rows=self._keep, about_rows=self._about_rows)

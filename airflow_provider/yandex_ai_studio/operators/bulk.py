@@ -250,6 +250,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         self,
         context: Context,
         event: dict[str, Any],
+        *,
         began: Sequence[float] | None = None,
         seen: Mapping[str, Any] | None = None,
         asked: Mapping[str, Any] | None = None,
@@ -287,7 +288,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
 
         if isinstance(outcome, Pause):
             self._defer(outcome, attempt.limits.timeout, limit_of(self, context["ti"].start_date))
-        if self.output_path:
+        if isinstance(outcome, Mapping):  # by what the run began with: `output_path` may be another one by now
             self._tell_assets(context, outcome)
         return outcome
 
