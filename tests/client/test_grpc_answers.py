@@ -12,10 +12,12 @@ import grpc
 import pytest
 from yandex.cloud.operation import operation_pb2
 
-from airflow_provider.yandex_ai_studio.api import completion
+from airflow_provider.yandex_ai_studio.api import completion, operations, responses
 from airflow_provider.yandex_ai_studio.api.call import answer_of_grpc, result_of
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
+from airflow_provider.yandex_ai_studio.api.models import Api
+from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
 from airflow_provider.yandex_ai_studio.client.body import MAX_BODY
 from airflow_provider.yandex_ai_studio.client.credentials import ApiKey
 from airflow_provider.yandex_ai_studio.client.settings import Settings
@@ -112,6 +114,31 @@ def test_a_credential_that_the_other_end_repeats_is_shown_on_no_road(road: str, 
     assert "canary" not in " ".join(shown_of(caught.value))
 
 
+@pytest.mark.parametrize(
+    ("kind", "api"),
+    [("operation_error", "completion"), ("early_error", "completion"), ("operation_error", "responses")],
+)
+@pytest.mark.parametrize("road", ["worker", "triggerer", *ROADS])
+def test_a_credential_in_the_error_of_an_operation_is_read_on_no_road(road: str, kind: str, api: Api) -> None:
+    with Emulator(api_key="AQVNcanary", folder_id="b1g", seconds=0, grpc=True) as emulator:
+        route = "responses.create" if api == "responses" else "completionAsync"
+        emulator.fault(route, kind, message="x" * 990 + "AQVNcanary", code=16)
+        at = Endpoints.at(emulator.url)
+        settings = Settings(
+            ApiKey("AQVNcanary"), at, transport="grpc", grpc_target=emulator.grpc_target, folder_id="b1g"
+        )
+        asked = {"model": "yandexgpt", "folder_id": "b1g", "prompt": "Ducks."}
+        if api == "responses":
+            submit = responses.create_response(at, ResponseRequest.of(background=True, **asked))
+        else:
+            submit = completion.submit_completion(at, CompletionRequest.of(**asked))
+        submitted = send(road, settings, submit)
+        read = send(road, settings, operations.read(at, api, submitted.id))
+    assert read.error is not None
+    assert read.error.message.endswith("x***")
+    assert "AQVN" not in repr(read) + repr(submitted)
+
+
 @pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip], ids=["plain", "gzip"])
 @pytest.mark.parametrize("road", ROADS)
 def test_an_answer_that_is_too_long_was_taken(road: str, compression: grpc.Compression | None) -> None:
@@ -133,7 +160,7 @@ ALONE = """
 import json, sys
 from google.protobuf.any_pb2 import Any
 from yandex.cloud.operation import operation_pb2
-from airflow_provider.yandex_ai_studio.api import completion
+from airflow_provider.yandex_ai_studio.api import completion, operations, responses
 from airflow_provider.yandex_ai_studio.api.call import result_of
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.client import grpc

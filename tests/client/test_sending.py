@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from http.client import BadStatusLine
 from typing import Any
 
 import pytest
@@ -37,6 +39,7 @@ from airflow_provider.yandex_ai_studio.telemetry import Metric
 
 SECRET = "AQVNcanary"
 SETTINGS = Settings(ApiKey(SECRET), conn_id="studio", folder_id="b1g")
+TOKENS = TokenCache(SETTINGS.credential, Endpoints())
 CALL: Call[Any] = Call(
     "do it", "POST", "https://ai.example/v1/it", lambda value: value, {"text": "Утка"}, timeout=7.0, project=True
 )
@@ -100,9 +103,13 @@ def library(error: Exception, sent: bool) -> None:
     raise error
 
 
+def failures(**how: Any) -> AbstractContextManager[None]:
+    return failures_of(CALL, conceal=TOKENS.conceal, **how)
+
+
 def failure(error: Exception, *, sent: bool = False, **how: Any) -> RequestError:
     """Return what becomes of an error that a library raises."""
-    with pytest.raises(ServiceUnavailable, match=r"Could not do it") as caught, failures_of(CALL, **how):
+    with pytest.raises(ServiceUnavailable, match=r"Could not do it") as caught, failures(**how):
         library(error, sent)
     return caught.value
 
@@ -118,9 +125,9 @@ def test_a_failure_may_have_arrived_if_a_byte_was_sent_or_an_answer_had_begun(se
 
 
 def test_whether_it_is_under_way_is_known_while_it_is() -> None:
-    with failures_of(CALL, proxied=False, reading=True):
+    with failures(proxied=False, reading=True):
         assert under_way.get() is True
-    with failures_of(CALL, proxied=False):
+    with failures(proxied=False):
         assert under_way.get() is False
 
 
@@ -140,6 +147,15 @@ def test_a_value_error_is_not_shown_for_it_repeats_what_it_was_given() -> None:
     assert SECRET not in str(told)
 
 
+@pytest.mark.parametrize("behind", [False, True], ids=["in itself", "behind it"])
+def test_what_a_library_raises_is_not_shown_where_it_repeats_a_secret(behind: bool) -> None:
+    said: Exception = BadStatusLine(f"Unknown key {SECRET}")
+    told = failure(ConnectionError("Connection aborted.", said) if behind else said, sent=True, proxied=False)
+    assert told.__cause__ is None
+    assert told.__suppress_context__
+    assert SECRET not in str(told)
+
+
 def test_an_answer_that_is_too_long_has_arrived() -> None:
     told = failure(TooLong(), proxied=False)
     assert "the answer is longer than 8 MiB" in str(told)
@@ -149,7 +165,7 @@ def test_an_answer_that_is_too_long_has_arrived() -> None:
 
 def test_an_error_of_ours_is_left_as_it_is() -> None:
     error = ConfigurationError("Correct it.")
-    with pytest.raises(ConfigurationError) as caught, failures_of(CALL, proxied=False):
+    with pytest.raises(ConfigurationError) as caught, failures(proxied=False):
         raise error
     assert caught.value is error
 
@@ -162,8 +178,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def answer(status: int, value: Any) -> Any:
-    tokens = TokenCache(SETTINGS.credential, Endpoints())
-    return read(CALL, Answer(status, json.dumps(value).encode(), {}), tokens, SETTINGS)
+    return read(CALL, Answer(status, json.dumps(value).encode(), {}), TOKENS, SETTINGS)
 
 
 def test_a_good_answer_is_what_the_call_asked_for(counted: list[Any]) -> None:
@@ -182,6 +197,16 @@ def test_an_error_shows_no_secret_and_a_429_is_counted(
         answer(status, {"error": {"message": f"Key '{SECRET}' may not"}})
     assert SECRET not in str(caught.value)
     assert counted == metrics
+
+
+def test_what_an_answer_says_in_words_holds_no_secret_and_the_rest_is_as_it_came() -> None:
+    told = {"id": "d7q1", "error": {"code": 16, "message": f"Key '{SECRET}'"}, "response": {"text": "AQVN"}}
+    assert answer(200, told) == {**told, "error": {"code": 16, "message": "Key '***'"}}
+    assert answer(200, {"id": "r", "error": f"no {SECRET}"}) == {"id": "r", "error": "no ***"}
+    reason = {"id": "r", "incomplete_details": {"reason": SECRET}}
+    assert answer(200, reason) == {"id": "r", "incomplete_details": {"reason": "***"}}
+    assert answer(200, {"id": "r", "error": None}) == {"id": "r", "error": None}
+    assert answer(200, [SECRET]) == [SECRET]
 
 
 def test_a_secret_at_the_end_of_a_long_message_is_not_cut_but_hidden() -> None:

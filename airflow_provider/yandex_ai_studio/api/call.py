@@ -96,7 +96,7 @@ def result_of(call: Call[T], answer: Answer, *, conceal: Callable[[str], str] = 
     :param conceal: Takes the secrets out of what the service says.
     :raises RequestError: The answer is an error, or makes no sense.
     """
-    data = values.decoded(answer.body)
+    data = _discreet(values.decoded(answer.body), conceal)
     problem = data.get("error") if isinstance(data, Mapping) and _names_nothing(data) else None
     if not 200 <= answer.status < 300 or (problem and "result" not in data):
         raise _refusal(call, answer, data, conceal)
@@ -115,6 +115,23 @@ def result_of(call: Call[T], answer: Answer, *, conceal: Callable[[str], str] = 
             status=answer.status,
             request_id=answer.headers.get("x-request-id"),
         ) from error
+
+
+_IN_WORDS = ("error", "incomplete_details")
+"""The members in which the service says why there is no answer; what they say comes into errors and logs."""
+
+
+def _discreet(data: Any, conceal: Callable[[str], str]) -> Any:
+    """Take the secrets out of what an answer says in words, before any of it is cut."""
+    if not isinstance(data, Mapping):
+        return data
+    return {**data, **{name: _concealed(data[name], conceal) for name in _IN_WORDS if name in data}}
+
+
+def _concealed(said: Any, conceal: Callable[[str], str]) -> Any:
+    if isinstance(said, Mapping):
+        return {name: conceal(member) if isinstance(member, str) else member for name, member in said.items()}
+    return conceal(said) if isinstance(said, str) else said
 
 
 def _names_nothing(data: Mapping[str, Any]) -> bool:

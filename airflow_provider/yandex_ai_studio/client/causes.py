@@ -49,7 +49,7 @@ def cause_of(error: BaseException, *, details: str = "", sent: bool, proxied: bo
     :param sent: Whether the request was under way by then.
     :param proxied: Whether it goes through a proxy.
     """
-    chain = list(_chain(error))
+    chain = list(chain_of(error))
     words = " ".join([details, *map(str, chain)]).lower()
     if status := re.search(r"tunnel connection failed: (\d+)|proxy returned response code (\d+)", words):
         return Cause(f"the proxy refused the connection (HTTP {status[1] or status[2]})", CHECK_PROXY)
@@ -89,7 +89,7 @@ def _of_tls(chain: list[BaseException], words: str, sent: bool) -> Cause | None:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain_of(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and those behind it: its causes and contexts, and those that libraries put into arguments."""
     waiting, seen = [error], set[int]()
     while waiting:

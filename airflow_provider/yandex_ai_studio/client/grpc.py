@@ -139,7 +139,7 @@ class GrpcAsyncClient(AsyncClient):
             return await super()._exchange(call, authorization)
         request, message = sending.http_request(call, authorization, self.settings), _message(call, call.rpc)
         proxied = self._network.proxy(call.url) is not None
-        with sending.failures_of(call, proxied=proxied):
+        with sending.failures_of(call, proxied=proxied, conceal=self._tokens.conceal):
             method = _multicallable(self._channel(*self.settings.grpc_target_of(call.rpc)), call.rpc)
             sending.under_way.set(True)
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from airflow_provider.yandex_ai_studio.api.call import Answer, Call, no_answer, result_of, unsendable
 from airflow_provider.yandex_ai_studio.client.body import MAX_BODY, TooLong
 from airflow_provider.yandex_ai_studio.client.causes import NO_ANSWER_IN_TIME as NO_ANSWER_IN_TIME
-from airflow_provider.yandex_ai_studio.client.causes import cause_of
+from airflow_provider.yandex_ai_studio.client.causes import cause_of, chain_of
 from airflow_provider.yandex_ai_studio.client.credentials import TokenCache
 from airflow_provider.yandex_ai_studio.client.headers import headers_for
 from airflow_provider.yandex_ai_studio.client.settings import Settings
@@ -78,11 +78,16 @@ def http_request(call: Call[Any], authorization: str | None, settings: Settings)
 
 
 @contextmanager
-def failures_of(call: Call[Any], *, proxied: bool, reading: bool = False) -> Iterator[None]:
+def failures_of(
+    call: Call[Any], *, proxied: bool, conceal: Callable[[str], str], reading: bool = False
+) -> Iterator[None]:
     """
     Turn whatever a library raises into the error for a call that got no answer.
 
+    What was raised stays behind it for the log, unless it repeats a secret.
+
     :param proxied: Whether the call goes through a proxy.
+    :param conceal: Takes the secrets out of a text.
     :param reading: The answer has begun to come.
     """
     under_way.set(reading)
@@ -95,9 +100,10 @@ def failures_of(call: Call[Any], *, proxied: bool, reading: bool = False) -> Ite
     except Exception as error:
         sent = reading or under_way.get()
         cause = cause_of(error, sent=sent, proxied=proxied)
-        # A ValueError repeats what it was given, and that may be the credential.
-        shown = None if isinstance(error, ValueError) else error
-        raise no_answer(call, cause.text, advice=cause.advice, arrived=sent, lasting=cause.lasting) from shown
+        # A ValueError repeats what it was given, and another what was answered: that may be the credential.
+        told = " ".join(f"{one} {one!r}" for one in chain_of(error))
+        shown = None if isinstance(error, ValueError) or conceal(told) != told else error
+        raise no_answer(call, conceal(cause.text), advice=cause.advice, arrived=sent, lasting=cause.lasting) from shown
 
 
 def read(call: Call[T], answer: Answer, tokens: TokenCache, settings: Settings) -> T:

@@ -91,7 +91,7 @@ class AsyncClient:
                 proxy_headers = login
             else:
                 headers = {**headers, **login}
-        with sending.failures_of(call, proxied=proxy is not None):
+        with sending.failures_of(call, proxied=proxy is not None, conceal=self._tokens.conceal):
             async with self._session.request(
                 request.method,
                 request.url,

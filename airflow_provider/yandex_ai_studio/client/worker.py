@@ -162,7 +162,8 @@ class Client:
             )
 
     def _failures_of(self, call: Call[Any], *, reading: bool = False) -> AbstractContextManager[None]:
-        return sending.failures_of(call, proxied=self._network.proxy(call.url) is not None, reading=reading)
+        proxied = self._network.proxy(call.url) is not None
+        return sending.failures_of(call, proxied=proxied, conceal=self._tokens.conceal, reading=reading)
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
