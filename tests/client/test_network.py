@@ -141,6 +141,17 @@ def test_one_file_is_trusted_and_nothing_else(tmp_path):
     assert [ssl.DER_cert_to_PEM_cert(one) for one in context.get_ca_certs(binary_form=True)] == [pem.read_text()]
 
 
+def test_certificates_are_read_once_for_all_clients_and_anew_when_their_file_changes(tmp_path):
+    pem = Authority(tmp_path).pem
+    first = Network(str(pem), {}).tls_context()
+    assert Network(str(pem), {}).tls_context() is first
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other").pem.read_text()
+    pem.write_text(pem.read_text() + other)
+    certificates = Network(str(pem), {}).tls_context().get_ca_certs(binary_form=True)
+    assert other in [ssl.DER_cert_to_PEM_cert(one) for one in certificates]
+
+
 def test_without_a_word_certifi_is_trusted_and_the_environment_of_the_process_is_read(monkeypatch):
     assert Network(None, {}).ca_path == certifi.where()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/gone.pem")

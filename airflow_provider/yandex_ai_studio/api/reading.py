@@ -76,6 +76,8 @@ def calls_of(functions: Sequence[Any]) -> tuple[ToolCall, ...] | None:
 
 def failure_of(error: Any) -> Failure | None:
     """Read the error of an operation. One with neither a code nor a message says that all is well."""
+    if not error:
+        return None
     if isinstance(error, str):
         return Failure(0, clean(error)) if error.strip() else None
     told = values.members(error)

@@ -70,8 +70,7 @@ def decoded(document: bytes | str) -> Any:
     """
     try:
         text = storable(document if isinstance(document, str) else document.decode("utf-8-sig", "replace"))
-        readers: dict[str, Any] = {"parse_float": _fraction, "parse_int": _whole} if _ODD_NUMBER.search(text) else {}
-        return json.loads(text, parse_constant=str, **readers)
+        return (_CAREFUL if _ODD_NUMBER.search(text) else _PLAIN).decode(text)
     except (ValueError, RecursionError):
         return None
 
@@ -103,6 +102,10 @@ def _fraction(written: str) -> float | str:
 
 def _whole(written: str) -> int | str:
     return number if len(written) <= 20 and (number := int(written)) in STORABLE_INTS else written
+
+
+_PLAIN = json.JSONDecoder(parse_constant=str)
+_CAREFUL = json.JSONDecoder(parse_constant=str, parse_float=_fraction, parse_int=_whole)
 
 
 def unstorable(value: Any) -> str | None:
@@ -152,8 +155,7 @@ def count(value: Any) -> int:
 def moment(value: Any) -> pendulum.DateTime | None:
     """Return the time of an operation: RFC 3339, or a number of seconds or milliseconds. None for nonsense."""
     if isinstance(value, str):
-        told = time(value)
-        return told if told and FIRST <= told.timestamp() < LAST else None
+        return _moment(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if FIRST * 1000 <= value < LAST * 1000:
@@ -161,16 +163,17 @@ def moment(value: Any) -> pendulum.DateTime | None:
     return pendulum.from_timestamp(value) if FIRST <= value < LAST else None
 
 
+@lru_cache(maxsize=32_768)  # each question about an operation brings the same times again
+def _moment(value: str) -> pendulum.DateTime | None:
+    told = time(value)
+    return told if told and FIRST <= told.timestamp() < LAST else None
+
+
 def time(value: Any) -> pendulum.DateTime | None:
     """Return an RFC 3339 time; None for what is none. No answer is lost for a time that can't be read."""
-    return _time(value) if isinstance(value, str) else None
-
-
-@lru_cache(maxsize=32_768)  # each question about an operation brings the same times again
-def _time(value: str) -> pendulum.DateTime | None:
     try:
         if value[10] != "T":
             return None
         return pendulum.from_timestamp(datetime.fromisoformat(value).timestamp())
-    except (LookupError, ValueError, OverflowError):
+    except (LookupError, TypeError, ValueError, OverflowError):
         return None

@@ -14,6 +14,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -77,15 +78,11 @@ class Network:
 
         :raises ConfigurationError: It can't be read.
         """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it asks for a certificate, and for the host's name in it
         try:
-            if os.path.isdir(self.ca_path):
-                context.load_verify_locations(capath=self.ca_path)
-            else:
-                context.load_verify_locations(cafile=self.ca_path)
+            state = os.stat(self.ca_path)
+            return _trusting(self.ca_path, (state.st_mtime_ns, state.st_size, state.st_ino))
         except (OSError, ValueError) as error:
             raise self._no_trust(error) from None
-        return context
 
     def ca_certificates(self) -> bytes:
         """
@@ -107,6 +104,21 @@ class Network:
             f"certificates, on workers and triggerer alike.\n{self.ca_path} can't be used ({within(reason or error)}). "
             "Nothing was sent to the service."
         )
+
+
+@lru_cache(maxsize=8)
+def _trusting(path: str, _state: tuple[int, int, int]) -> ssl.SSLContext:
+    """
+    Return a context that trusts what is at a path, as long as the file there is in one state.
+
+    To read it keeps the event loop for 20 ms, and a key that rotates renews clients.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it asks for a certificate, and for the host's name in it
+    if os.path.isdir(path):
+        context.load_verify_locations(capath=path)
+    else:
+        context.load_verify_locations(cafile=path)
+    return context
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
