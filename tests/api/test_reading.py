@@ -160,7 +160,13 @@ def test_a_bare_id_among_any_garbage_is_a_submission(call, answer, data):
 
 
 @pytest.mark.parametrize(("call", "answer"), [(SUBMIT, OPERATION), (CREATE, RESPONSE)], ids=["completion", "response"])
-@pytest.mark.parametrize("value", [None, "", 5, "a/b", "x" * 201, ["d7q1"], {}])
+@pytest.mark.parametrize(("value", "meant"), [(17, "17"), (" d7q1\n", "d7q1")])
+def test_an_id_in_another_dress_is_a_submission(call, answer, value, meant):
+    assert told(call, answer | {"id": value}).id == meant
+
+
+@pytest.mark.parametrize(("call", "answer"), [(SUBMIT, OPERATION), (CREATE, RESPONSE)], ids=["completion", "response"])
+@pytest.mark.parametrize("value", [None, "", " ", True, 5.5, -1.0, "a/b", "a b", "x" * 201, ["d7q1"], {}])
 def test_an_id_that_cannot_be_asked_for_is_no_submission(call, answer, value):
     with pytest.raises(ServiceUnavailable) as error:
         told(call, answer | {"id": value})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -101,9 +102,48 @@ def test_of_a_bomb_no_more_is_decoded_than_fits() -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_what_is_not_packed_as_it_says_is_an_error(encoding: str) -> None:
     with pytest.raises(zlib.error):
-        gathered(b'{"id": "d7q1"}', encoding)
+        gathered(b"PK not this", encoding)
     with pytest.raises(zlib.error):
-        list(lines_of([b'{"id": "d7q1"}'], encoding))
+        list(lines_of([b"PK not this"], encoding))
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"id": 1}', b"[]", b"<html>", b' {"a": "b"}', b"\n{}", b"\r\n{}", b"\xef\xbb\xbf{}"]
+)
+@pytest.mark.parametrize("size", [1, 1000])
+def test_what_was_unpacked_on_the_way_is_read_though_it_says_that_it_is_packed(content: bytes, size: int) -> None:
+    assert gathered(content, "gzip", size) == content
+    assert list(lines_of(in_chunks(content, size), "deflate")) == [content.strip()]
+
+
+@pytest.mark.parametrize(
+    ("come", "complete"),
+    [(b'{"id": "d7q1"}', True), (b'{"id": "d7q1"', False), (b"[1]", False), (b"12", False), (b"", False)],
+)
+def test_a_body_that_breaks_off_is_taken_where_it_is_complete(come: bytes, complete: bool) -> None:
+    gathering = Body(None)
+    gathering.add(come)
+    with ExitStack() as stack:
+        if not complete:
+            stack.enter_context(pytest.raises(ConnectionError))
+        with gathering.whatever_follows():
+            raise ConnectionError
+
+    def chunks() -> Iterator[bytes]:
+        yield come
+        raise ConnectionError
+
+    lines = lines_of(chunks(), None)
+    assert not complete or next(lines) == come
+    with pytest.raises(ConnectionError):
+        next(lines)
+
+
+def test_a_body_that_is_too_long_is_not_taken_though_it_is_complete() -> None:
+    gathering = Body(None)
+    gathering.add(b"{}")
+    with pytest.raises(TooLong), gathering.whatever_follows():
+        gathering.add(b" " * 100)
 
 
 LINES = b"one\ntwo two\r\n\n  \nthree" + b"e" * 40 + b"\nlast"

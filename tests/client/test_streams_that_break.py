@@ -156,6 +156,17 @@ def test_a_stream_that_breaks_is_a_typed_error_and_not_repeated(
     assert player.requests == 1
 
 
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["line", "no line"])
+def test_what_comes_after_the_last_word_loses_no_answer(
+    player: Player, played: YandexAIStudioHook, recorded: list[dict[str, Any]], end: bytes
+) -> None:
+    lines = [*map(result, recorded)]
+    player.chunks, player.ends = [*lines[:-1], lines[-1].strip() + end], False
+    assert [told.status for told in read(played)][-1] == "final"
+    player.chunks, player.ends = [*lines, error_line(13, 500)], True
+    assert [told.status for told in read(played)][-1] == "final"
+
+
 def test_a_task_does_not_take_half_an_answer_for_the_whole(
     player: Player, played: YandexAIStudioHook, recorded: list[dict[str, Any]]
 ) -> None:

@@ -45,6 +45,13 @@ def test_submissions_of_unknown_fate_are_spaced_out_by_growing_pauses(
     assert PAUSES[0] / 2 <= first <= PAUSES[0] < PAUSES[1] / 2 <= second <= PAUSES[1]
 
 
+def test_an_answer_that_breaks_off_after_its_end_is_a_submission(task: Task, emulator: Emulator) -> None:
+    emulator.fault(SUBMIT, "cut", times=None)
+    task.defer()
+    assert task.submissions == 1
+    assert not task.suspected
+
+
 def test_a_service_that_is_out_of_order_altogether_is_asked_to_generate_once(
     task: Task, emulator: Emulator, clock: SteppedTime
 ) -> None:

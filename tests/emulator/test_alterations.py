@@ -55,6 +55,22 @@ def test_an_emulator_stops_while_requests_hang() -> None:
             hanging.result(5)
 
 
+@pytest.mark.parametrize("size", [None, 40])
+def test_an_answer_is_cut_where_its_end_was_to_be_told(
+    emulator: Emulator, client: Any, make_body: Any, size: int | None
+) -> None:
+    emulator.fault("completionAsync", "cut", **({} if size is None else {"size": size}))
+    url = f"{emulator.url}/foundationModels/v1/completionAsync"
+    with client.session.post(url, json=make_body(), stream=True, timeout=5) as answer:
+        come = answer.raw.read1(decode_content=False)
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            _ = answer.content
+    (operation,) = emulator.operations()
+    assert operation["id"].encode() in come
+    assert come.endswith(b"}") is (size is None)
+    assert size in (None, len(come))
+
+
 def test_a_body_trickles_after_its_first_bytes(emulator: Emulator, client: Any) -> None:
     emulator.fault("completion", "trickle", seconds=0.4)
     start = time.monotonic()

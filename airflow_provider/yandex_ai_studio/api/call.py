@@ -123,9 +123,8 @@ _IN_WORDS = ("error", "incomplete_details")
 
 def _discreet(data: Any, conceal: Callable[[str], str]) -> Any:
     """Take the secrets out of what an answer says in words, before any of it is cut."""
-    if not isinstance(data, Mapping):
-        return data
-    return {**data, **{name: _concealed(data[name], conceal) for name in _IN_WORDS if name in data}}
+    said = [name for name in _IN_WORDS if data.get(name)] if isinstance(data, Mapping) else []
+    return {**data, **{name: _concealed(data[name], conceal) for name in said}} if said else data
 
 
 def _concealed(said: Any, conceal: Callable[[str], str]) -> Any:

@@ -42,11 +42,11 @@ def operation_of(
     told = values.members(data)
     readable = generation is not None and generation.status != UNREADABLE
     failure = failure if failure and (failure.code or not readable) else None
-    named = is_id(told.get("id"))
-    if not named and (asked is None or not (failure or readable)):
+    named = _id_in(told.get("id"))
+    if named is None and (asked is None or not (failure or readable)):
         raise ValueError("neither an id nor an outcome can be read")
     return Operation(
-        id=told["id"] if named else str(asked),
+        id=named or str(asked),
         api=api,
         done=done or (generation is not None and generation.status not in (UNREADABLE, "partial")),
         error=failure,
@@ -54,6 +54,15 @@ def operation_of(
         created_at=values.moment(told.get("createdAt", told.get("created_at"))),
         modified_at=values.moment(told.get("modifiedAt")),
     )
+
+
+def _id_in(value: Any) -> str | None:
+    """Return what can be asked for as an id, be it written as a number or with white space around it."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str):
+        value = value.strip()
+    return value if is_id(value) else None
 
 
 def calls_of(functions: Sequence[Any]) -> tuple[ToolCall, ...] | None:

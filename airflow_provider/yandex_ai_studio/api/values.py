@@ -69,7 +69,9 @@ def decoded(document: bytes | str) -> Any:
     A number that can't be stored stays the text that it is written as: ``NaN``, ``1e999``, or 30 digits.
     """
     try:
-        text = storable(document if isinstance(document, str) else document.decode("utf-8-sig", "replace"))
+        if not isinstance(document, str):
+            document = document.decode(json.detect_encoding(document), "replace")
+        text = storable(document)
         return (_CAREFUL if _ODD_NUMBER.search(text) else _PLAIN).decode(text)
     except (ValueError, RecursionError):
         return None

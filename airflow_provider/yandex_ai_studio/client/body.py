@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from airflow_provider.yandex_ai_studio.api import values
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes that one answer, or one line of a stream, may have when decoded: 256 thousand tokens, escaped, are shorter."""
@@ -52,6 +55,17 @@ class Body:
             self._pieces.append(piece)
         return True
 
+    @contextmanager
+    def whatever_follows(self) -> Iterator[None]:
+        """Take a body that breaks off after its end: it may hold the id of what is paid for."""
+        try:
+            yield
+        except TooLong:
+            raise
+        except Exception:
+            if not _is_complete(self.whole()):
+                raise
+
     def whole(self) -> bytes:
         """Return what there is."""
         return b"".join(self._pieces)
@@ -59,33 +73,54 @@ class Body:
 
 def lines_of(chunks: Iterable[bytes], encoding: str | None) -> Iterator[bytes]:
     """
-    Yield the lines of a body that comes bit by bit, without the empty ones.
+    Yield the lines of a body that comes bit by bit, without the empty ones. Of one that breaks off, what is complete.
 
     :raises TooLong: A line is too long.
     :raises zlib.error: The body is not what ``encoding`` says.
     """
     decoder = _Decoder(encoding)
     begun: list[bytes] = []
-    for piece in (piece for chunk in chunks for piece in decoder.pieces(chunk)):
-        *ends, rest = piece.split(b"\n")
-        for end in ends:
-            if line := b"".join([*begun, end]).strip():
-                yield line
-            begun = []
-        begun.append(rest)
-        if sum(map(len, begun)) > MAX_BODY:
-            raise TooLong
+    try:
+        for piece in (piece for chunk in chunks for piece in decoder.pieces(chunk)):
+            *ends, rest = piece.split(b"\n")
+            for end in ends:
+                if line := b"".join([*begun, end]).strip():
+                    yield line
+                begun = []
+            begun.append(rest)
+            if sum(map(len, begun)) > MAX_BODY:
+                raise TooLong
+    except TooLong:
+        raise
+    except Exception:
+        if _is_complete(line := b"".join(begun)):
+            yield line
+        raise
     if line := b"".join(begun).strip():
         yield line
+
+
+def _is_complete(body: bytes) -> bool:
+    """Tell whether a body holds an object of JSON to its end: no part of one does."""
+    return isinstance(values.decoded(body), Mapping)
+
+
+_PLAIN = (b"{", b"[", b"<", b" ", b"\n", b"\r", b"\xef")
+"""How JSON or a page begins, and nothing packed: a gateway may unpack a body and still say that it is packed."""
 
 
 class _Decoder:
     def __init__(self, encoding: str | None) -> None:
         encoding = (encoding or "").strip().lower()
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS + 32) if encoding in ("gzip", "x-gzip", "deflate") else None
+        self._begun = False
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
         """Decode some bytes, piece by piece."""
+        if chunk and not self._begun:
+            self._begun = True
+            if chunk[:1] in _PLAIN:
+                self._inflate = None
         if self._inflate is None:
             yield chunk
             return

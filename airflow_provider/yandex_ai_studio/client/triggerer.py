@@ -19,6 +19,9 @@ from airflow_provider.yandex_ai_studio.client.settings import Settings
 
 T = TypeVar("T")
 
+MAX_HEADER = 65536
+"""Bytes that one header of an answer may have: as on a worker."""
+
 CONNECTIONS = 20
 """TCP connections to one endpoint that a client holds at most."""
 
@@ -41,6 +44,8 @@ class AsyncClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Content-Type",),
             auto_decompress=False,  # Body does it, within a bound
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
         )
         self._session._retry_connection = False  # what aiohttp asks again by itself is in nobody's budget
 
@@ -103,8 +108,9 @@ class AsyncClient:
                 allow_redirects=False,
             ) as response:
                 body = Body(response.headers.get("content-encoding"), good=200 <= response.status < 300)
-                while (chunk := await response.content.readany()) and body.add(chunk):
-                    pass
+                with body.whatever_follows():
+                    while (chunk := await response.content.readany()) and body.add(chunk):
+                        pass
                 return Answer(response.status, body.whole(), response.headers)
 
 

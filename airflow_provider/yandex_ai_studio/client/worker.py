@@ -130,7 +130,7 @@ class Client:
 
     def _answer(self, call: Call[Any], response: requests.Response) -> Answer:
         body = Body(response.headers.get("content-encoding"), good=200 <= response.status_code < 300)
-        with self._failures_of(call, reading=True):
+        with self._failures_of(call, reading=True), body.whatever_follows():
             for chunk in _chunks(response):
                 if not body.add(chunk):
                     break
@@ -179,6 +179,14 @@ class _AnswerInTime(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self._in_time = _InTime(self.fp.detach(), sock)
         self.fp = io.BufferedReader(self._in_time)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Read over what comes before an answer (102, 103): http.client takes it for the answer."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc] # typeshed does not know it
+            if status not in (102, 103):
+                return version, status, reason
+            http.client.parse_headers(self.fp)
 
     def begin(self) -> None:
         super().begin()

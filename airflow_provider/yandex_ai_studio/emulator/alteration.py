@@ -20,7 +20,9 @@ def altered(answer: Answer, fault: Fault) -> Answer:
         case "trickle":
             return replace(answer, seconds=fault.seconds)
         case "gzip":
-            return replace(answer, unpacked=fault.size)
+            return replace(answer, unpacked=fault.size or 0)
+        case "cut":
+            return replace(answer, parts=(b"".join(answer.parts)[: fault.size],), ends=False)
         case "foreign":
             return answer.changed(_foreign)
         case "patch":

@@ -47,6 +47,7 @@ class Answer:
     :param unpacked: send it compressed, and with so much white space that it unpacks to at least so many bytes;
         ``None`` sends it as it is.
     :param traced: say in the headers which request it answers.
+    :param ends: say where it ends; else the connection breaks there.
     """
 
     status: int
@@ -56,6 +57,7 @@ class Answer:
     seconds: float = 0.0
     unpacked: int | None = None
     traced: bool = True
+    ends: bool = True
 
     @classmethod
     def of_json(cls, payload: object, status: int = 200) -> Answer:

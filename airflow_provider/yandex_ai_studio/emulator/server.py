@@ -99,7 +99,7 @@ async def _send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
         parts = (await asyncio.to_thread(_gzipped, b"".join(parts), answer.unpacked),)
     if answer.seconds:
         parts = _pieces(b"".join(parts))
-    if len(parts) == 1:
+    if len(parts) == 1 and answer.ends:
         return web.Response(status=answer.status, headers=headers, body=parts[0])
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
@@ -107,6 +107,9 @@ async def _send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     for part in parts[1:]:
         await asyncio.sleep(answer.seconds / (len(parts) - 1))
         await response.write(part)
+    if not answer.ends and request.transport:
+        request.transport.close()
+        return response
     await response.write_eof()
     return response
 

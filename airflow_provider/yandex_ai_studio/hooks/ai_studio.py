@@ -190,9 +190,14 @@ class YandexAIStudioHook(BaseHook):
         .. seealso:: https://yandex.cloud/en/docs/foundation-models/operations/yandexgpt/create-prompt
         """
         status = "partial"
-        for generation in self.get_conn().stream(completion.stream_completion(self.settings.endpoints, request)):
-            status = generation.status
-            yield generation
+        try:
+            for generation in self.get_conn().stream(completion.stream_completion(self.settings.endpoints, request)):
+                status = generation.status
+                yield generation
+        except RequestError as error:
+            if status == "partial":
+                raise
+            self.log.info("The answer is complete. What was to follow: %s", error)
         if status == "partial":
             raise ServiceUnavailable(
                 "Retry the task, or leave `stream` out: the stream ended before the answer did.\n"

@@ -23,6 +23,7 @@ KINDS: dict[str, dict[str, bool]] = {
     "lost_answer": {},
     "garbage": {"body": False},
     "gzip": {"size": False},
+    "cut": {"size": False},
     "foreign": {},
     "patch": {"body": True},
     "milliseconds": {},
@@ -74,7 +75,7 @@ class Fault:
     code: int = _INTERNAL
     message: str = "Internal error"
     details: tuple[dict[str, Any], ...] = ()
-    size: int = 0
+    size: int | None = None
     hit_at: list[float] = field(default_factory=list)
 
     @property
