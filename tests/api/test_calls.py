@@ -140,7 +140,7 @@ def test_a_time_that_cannot_be_read_does_not_lose_the_answer(time):
         *[(name, answer) for name in CALLS for answer in (b"", b"<html>OK</html>", b"\xff\xfe", None, [], 5, "ok", {})],
         ("get", b"[" * 100_000),
         ("get", {"id": ""}),
-        ("get", {"id": 5}),
+        ("get", {"id": 5.5}),
         ("complete", {"result": {}}),
         ("complete", {"alternatives": []}),
         ("tokens", {"tokens": 15}),
