@@ -14,7 +14,7 @@ from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import OperationCancelled, OperationTimeout
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from faults import Task
-from support import API_KEY, FOLDER, SteppedTime
+from support import API_KEY, FOLDER, SteppedTime, Store
 
 
 @pytest.fixture
@@ -32,6 +32,31 @@ def counts(emulator: Emulator) -> tuple[int, int]:
     """Return how many operations run, and how many were cancelled."""
     states = emulator.stats()["operations"]
     return states["running"], states["cancelled"]
+
+
+class Stumbling(Store):
+    """A task_state_store of which every other call fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def _check(self, method: str) -> None:
+        self.calls += 1
+        if self.calls % 2:
+            raise ConnectionError("the state store restarts")
+
+
+def test_a_store_that_stumbles_at_every_step_neither_fails_an_attempt_nor_hides_what_it_paid_for(
+    task: Task, emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task.context["task_state_store"] = Stumbling()
+    first = task.defer()
+    assert task.defer().operation_id == first.operation_id
+    emulator.advance(3600)
+    assert "ducks" in task.resume(first)
+    assert task.submissions == 1
+    assert "can't be read or written (the state store restarts). It is tried again" in capsys.readouterr().out
 
 
 def test_before_its_deadline_no_retry_extends_it(task: Task, clock: SteppedTime) -> None:

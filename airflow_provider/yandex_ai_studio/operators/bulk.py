@@ -377,7 +377,7 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         return Ledger(self._store(context))
 
     def _store(self, context: Context) -> Store:
-        from airflow_provider.yandex_ai_studio.bulk.patient_store import PatientStore
+        from airflow_provider.yandex_ai_studio.durability.patient_store import PatientStore
 
         store: Store | None = context.get("task_state_store")
         if store is None:

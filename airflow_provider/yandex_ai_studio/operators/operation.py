@@ -16,6 +16,7 @@ from airflow_provider.yandex_ai_studio.answers.outcome import OWNER, answer_of, 
 from airflow_provider.yandex_ai_studio.api.words import within
 from airflow_provider.yandex_ai_studio.durability.journal import Journal
 from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, look_who_claims_on_worker
+from airflow_provider.yandex_ai_studio.durability.patient_store import PatientStore
 from airflow_provider.yandex_ai_studio.durability.policy import OnTimeout
 from airflow_provider.yandex_ai_studio.durability.resume import (
     Wakeup,
@@ -87,12 +88,11 @@ class OperationOperator(GenerationOperator):
             answer = self.generate(request)
             tell(Metric("submitted"), tags=self._tags())
             return self._deliver(context, *answer, since=began)
-        journal = Journal(context.get("task_state_store"))
         submitted = Submission(
             self.submission_call(request),
             api=self.api,
             hook=self.hook,
-            journal=journal,
+            journal=self._journal(context),
             question=self.free_question(request),
             before=partial(self.before_submission, request),
             policy=policy,
@@ -101,7 +101,7 @@ class OperationOperator(GenerationOperator):
             max_tries=context["ti"].max_tries,
             log=self.log,
         ).run()
-        self._kill_target = (context["ti"], submitted.operation_id, journal)
+        self._kill_target = (context["ti"], submitted.operation_id, Journal(context.get("task_state_store")))
         context["ti"].xcom_push("operation_id", submitted.operation_id)
         describe(request_attributes(request.model_uri, submitted.operation_id))
         wait = Wait(submitted.operation_id, submitted.submitted_at, submitted.deadline, api=self.api)
@@ -199,6 +199,11 @@ class OperationOperator(GenerationOperator):
             tell_success(since, self.hook.clock(), tags)
         return value
 
+    def _journal(self, context: Context) -> Journal:
+        """Return the journal of this task, with patience for its store. A kill has no time for that."""
+        store = context.get("task_state_store")
+        return Journal(None if store is None else PatientStore(store, self.hook.sleep, self.log))
+
     def _tags(self) -> Tags:
         """Return what tells the metrics of this task apart. The connection is not looked up for it."""
         settings = vars(self.hook).get("settings")
@@ -209,7 +214,7 @@ class OperationOperator(GenerationOperator):
         if operation_id is None:
             return
         try:
-            Journal(context.get("task_state_store")).strike_out(operation_id)
+            self._journal(context).strike_out(operation_id)
         except Exception as error:
             self.log.warning(
                 "Operation %s came to nothing, and could not be struck out (%s): another attempt looks at it first.",
