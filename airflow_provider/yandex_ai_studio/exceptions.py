@@ -86,6 +86,7 @@ class RequestError(YandexAIStudioError):
     :param request_id: The id to give to the vendor's support, where it sent one.
     :param arrived: False when it is certain that the service did not take the request.
     :param lasting: Whether to wait won't help: somebody must change a connection, a certificate or a network.
+    :param retry_after: Seconds that the service asks to wait before the next try, a minute at most; else 0.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class RequestError(YandexAIStudioError):
         request_id: str | None = None,
         arrived: bool = True,
         lasting: bool = False,
+        retry_after: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -104,6 +106,7 @@ class RequestError(YandexAIStudioError):
         self.request_id = request_id
         self.arrived = arrived
         self.lasting = lasting
+        self.retry_after = retry_after
 
 
 class BadRequest(RequestError, AirflowFailException):

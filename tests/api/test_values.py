@@ -224,3 +224,36 @@ def test_what_is_nested_too_deeply_can_t_be_stored(kind: type) -> None:
 )
 def test_why_a_value_can_t_be_stored(value: Any, reason: str | None) -> None:
     assert values.unstorable(value) == reason
+
+
+NOON = "Sat, 21 Nov 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("asked", "date", "seconds"),
+    [
+        ("5", None, 5.0),
+        (" 1.5 ", NOON, 1.5),
+        ("60", None, 60.0),
+        ("86400", None, 60.0),
+        ("1e400", None, 60.0),
+        ("0", None, 0.0),
+        ("-5", None, 0.0),
+        ("nan", None, 0.0),
+        ("", NOON, 0.0),
+        (None, NOON, 0.0),
+        ("soon", NOON, 0.0),
+        ("5, 10", NOON, 0.0),
+        ("Sat, 21 Nov 2026 12:00:30 GMT", NOON, 30.0),
+        ("Sat, 21 Nov 2026 12:00:30 +0000", NOON, 30.0),
+        ("Sun, 22 Nov 2026 12:00:00 GMT", NOON, 60.0),
+        ("Sat, 21 Nov 2026 11:00:00 GMT", NOON, 0.0),
+        ("Sat, 21 Nov 2026 12:00:30 -0000", NOON, 0.0),
+        ("Sat, 21 Nov 2026 12:00:30 GMT", None, 0.0),
+        ("Sat, 21 Nov 2026 12:00:30 GMT", "noon", 0.0),
+    ],
+)
+def test_a_pause_that_is_asked_for_is_one_of_a_minute_at_most(
+    asked: str | None, date: str | None, seconds: float
+) -> None:
+    assert values.pause_asked(asked, date) == seconds

@@ -85,6 +85,21 @@ def test_a_pace_above_the_quota_adapts_to_it(connect: Callable[..., None], emula
     assert run.clock.now - began < 1.3 * (30 + 20)
 
 
+@pytest.mark.parametrize(
+    ("status", "asked", "least", "most"), [(429, "40", 40, 60), (503, "40", 40, 70), (429, "86400", 60, 90)]
+)
+def test_no_row_is_submitted_before_the_service_asks_for_it_nor_much_later(
+    task: Callable[..., BulkTask], emulator: Emulator, status: int, asked: str, least: float, most: float
+) -> None:
+    emulator.fault("completionAsync", "status", status=status, headers={"Retry-After": asked}, times=3)
+    run = task(inputs=texts(3))
+    began = run.clock.now
+    run.attempt()
+    first = min(datetime.fromisoformat(each["created_at"]).timestamp() for each in emulator.operations())
+    assert least <= first - began <= most
+    assert run.submissions == 3
+
+
 def test_a_read_that_meets_a_429_waits_for_its_turn_and_gives_nothing_up(
     task: Callable[..., BulkTask], emulator: Emulator
 ) -> None:

@@ -16,8 +16,9 @@ from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
 from airflow_provider.yandex_ai_studio.client.credentials import ApiKey
 from airflow_provider.yandex_ai_studio.client.settings import Settings
+from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import RequestError, ServiceUnavailable
-from wire import Raw, running, send
+from wire import ROADS, Raw, running, send
 
 ANSWER: dict[str, Any] = {
     "id": "d7q1",
@@ -99,6 +100,26 @@ def test_what_a_gateway_spoils_is_read_all_the_same(road: str, raw: bytes) -> No
         read = answered(road, call, raw)
         assert read.id == "d7q1"
         assert call == "response" or read.generation.text == "«Кряк» 🦆"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("road", ROADS)
+def test_what_a_refusal_asks_to_wait_is_known_on_every_road(road: str, status: int) -> None:
+    with Emulator(folder_id="b1g", grpc=True) as emulator:
+        emulator.fault("completionAsync", "status", status=status, headers={"Retry-After": "7"})
+        at = Endpoints.at(emulator.url)
+        settings = Settings(ApiKey("AQVN1"), at, transport="grpc", grpc_target=emulator.grpc_target)
+        with pytest.raises(RequestError) as caught:
+            send(road, settings, CALLS["submission"](at))
+    assert (caught.value.retry_after, caught.value.arrived) == (7.0, False)
+
+
+@pytest.mark.parametrize("road", ["worker", "triggerer"])
+def test_a_point_in_time_is_read_by_the_clock_of_the_service(road: str) -> None:
+    then = b"Date: Sat, 01 Jan 2000 00:00:00 GMT\r\nRetry-After: Sat, 01 Jan 2000 00:00:30 GMT\r\n"
+    with pytest.raises(RequestError) as caught:
+        answered(road, "read", http(b"", headers=then, status=b"HTTP/1.1 503 Busy"))
+    assert caught.value.retry_after == 30.0
 
 
 GARBAGE = {

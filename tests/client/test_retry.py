@@ -52,6 +52,19 @@ def test_a_failing_request_is_sent_a_fixed_number_of_times_in_half_a_minute(rand
     assert sum(delays) <= 31
 
 
+@pytest.mark.parametrize(("asked", "waited"), [(0.0, 0.5), (0.3, 0.5), (5.0, 5.0), (8.0, 8.0), (60.0, 8.0)])
+def test_what_the_service_asks_for_is_waited_but_not_for_long(asked, waited):
+    error = exceptions.RateLimited("no", arrived=False, retry_after=asked)
+    assert retry.next_delay(error, billed=True, attempt=1, random=0) == waited
+
+
+@given(fractions, st.floats(0, 10**9))
+def test_whatever_the_service_asks_for_a_failing_request_ends_within_a_minute(random, asked):
+    error = exceptions.RateLimited("no", arrived=False, retry_after=asked)
+    delays = [retry.next_delay(error, billed=True, attempt=attempt, random=random) for attempt in range(1, 6)]
+    assert sum(delays) <= 48
+
+
 @given(st.integers(2, 100), fractions)
 def test_the_random_source_spreads_a_delay_over_half_of_it(attempt, random):
     longest = retry.delay_before(attempt, random=1)

@@ -67,6 +67,14 @@ def after(*seen, wait=None, age=100.0, random=0.5):
     return decide(wait, seen[-1], now=SUBMITTED + age, random=random)
 
 
+@pytest.mark.parametrize("kind", [RateLimited, ServiceUnavailable, NotFound])
+def test_who_is_asked_to_wait_waits_so_long_unless_the_deadline_comes_first(kind):
+    asked = kind("no", retry_after=45.0)
+    assert after(asked).delay == 45.0
+    assert after(asked, wait=wait_of(lasting=110)).delay == 10.0
+    assert after(*[kind("no", retry_after=1.5)] * 9).delay > 1.5
+
+
 @pytest.mark.parametrize("operation", [ANSWERED, EMPTY, FAILED, FAILED_EARLY])
 @pytest.mark.parametrize("age", [0, DAY])
 def test_an_operation_that_is_done_or_has_an_error_ends_the_wait_even_past_the_deadline(operation, age):

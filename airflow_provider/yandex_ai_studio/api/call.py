@@ -193,6 +193,7 @@ def _refusal(call: Call[Any], answer: Answer, data: Any, conceal: Callable[[str]
         request_id=request_id,
         arrived=arrived,
         lasting=300 <= status < 400 and status != 303,
+        retry_after=values.pause_asked(answer.headers.get("retry-after"), answer.headers.get("date")),
     )
 
 

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +29,9 @@ NOT_FINITE = "it holds a number that JSON has no form for"
 
 RESERVED = {"__classname__", "__id__"}
 """Names that no member may have in an XCom: Airflow keeps them for its own."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds that are waited at most because an answer asks for it: a gateway may ask for a day."""
 
 FIRST, LAST = 946_684_800, 4_102_444_800
 """The seconds since the epoch between which the time of an operation may be: those of this century."""
@@ -169,6 +173,23 @@ def moment(value: Any) -> pendulum.DateTime | None:
 def _moment(value: str) -> pendulum.DateTime | None:
     told = time(value)
     return told if told and FIRST <= told.timestamp() < LAST else None
+
+
+def pause_asked(retry_after: str | None, date: str | None) -> float:
+    """
+    Return the seconds that a ``Retry-After`` asks for, a minute at most; 0 for what can't be read.
+
+    :param date: The ``Date`` of the same answer: a point in time is read by the clock of the service.
+    """
+    said = (retry_after or "").strip()
+    try:
+        seconds = float(said)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(said) - parsedate_to_datetime(date or "")).total_seconds()
+        except (TypeError, ValueError, OverflowError):
+            return 0.0
+    return min(seconds, LONGEST_PAUSE) if seconds > 0 else 0.0
 
 
 def time(value: Any) -> pendulum.DateTime | None:

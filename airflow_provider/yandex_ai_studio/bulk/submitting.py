@@ -245,6 +245,8 @@ class Submitting:
                 break
         trouble, cause = trouble_of(errors)
         self._received(taken, lost, trouble, now)
+        asked = max((error.retry_after for error in errors if isinstance(error, RequestError)), default=0.0)
+        self._not_before = max(self._not_before, self._time() + asked)
         self._throttled([error for error in errors if isinstance(error, RateLimited)], taken, now)
         self._count_refused_rows([one for one in outcomes if isinstance(one, BadRequest)])
         if cause:

@@ -15,6 +15,9 @@ ATTEMPTS = 6
 FIRST_DELAY = 1.0
 """Seconds before the second attempt; it doubles with each further one."""
 
+LONGEST_ASKED = 8.0
+"""Seconds that are waited at most before an attempt because the service asks for it: a task is not to hang for it."""
+
 
 def may_repeat(error: RequestError, *, billed: bool) -> bool:
     """
@@ -47,4 +50,4 @@ def next_delay(error: RequestError, *, billed: bool, attempt: int, random: float
     """
     if attempt >= ATTEMPTS or not may_repeat(error, billed=billed):
         return None
-    return delay_before(attempt + 1, random=random)
+    return max(delay_before(attempt + 1, random=random), min(error.retry_after, LONGEST_ASKED))

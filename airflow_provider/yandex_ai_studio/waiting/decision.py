@@ -105,6 +105,8 @@ def decide(
         if error and not wait.refusals
         else schedule.next_delay(now - wait.submitted_at, random=random)  # a refusal is an answer
     )
+    if isinstance(error, RequestError):
+        delay = max(delay, error.retry_after)
     if wait.deadline is None:
         return AskAgain(wait, delay)
     if is_late(wait, now):
