@@ -133,6 +133,21 @@ def test_a_404_at_the_deadline_is_a_timeout_that_says_so(look: Look, clock: Step
         look("timeout")
 
 
+def test_an_answer_behind_the_trigger_s_is_asked_for_again_where_the_deadline_has_passed(
+    look: Look, clock: SteppedTime
+) -> None:
+    clock.sleep(7300)
+    look.emulator.fault("operations.get", "stale", seconds=7000, times=2)
+    seen = look("ended")
+    assert seen is not None
+    assert seen.generation is not None
+    assert look.reads == 3
+    look.emulator.fault("operations.get", "stale", seconds=7000, times=1)
+    seen = look("timeout")  # nobody saw its end
+    assert seen is not None
+    assert not seen.done
+
+
 def test_an_outage_is_waited_out_in_the_triggerer(look: Look) -> None:
     look.refuse(503, None)
     slept = len(look.clock.slept)

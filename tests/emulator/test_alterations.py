@@ -71,6 +71,21 @@ def test_an_answer_is_cut_where_its_end_was_to_be_told(
     assert size in (None, len(come))
 
 
+def test_a_read_may_be_out_of_date(emulator: Emulator, client: Any) -> None:
+    native, response = client.submit().json()["id"], client.respond(background=True).json()["id"]
+    for route in ("operations.get", "responses.get"):
+        emulator.fault(route, "stale", seconds=60, times=2)
+    assert (client.operation(native).status_code, client.response(response).status_code) == (404, 404)
+    emulator.advance(30)
+    assert (client.operation(native).status_code, client.response(response).status_code) == (404, 404)
+    emulator.advance(31)
+    assert (client.operation(native).json()["done"], client.response(response).json()["status"]) == (True, "completed")
+    for route in ("operations.get", "responses.get"):
+        emulator.fault(route, "stale", seconds=60.5)
+    assert client.operation(native).json()["done"] is False
+    assert client.response(response).json()["status"] in ("queued", "in_progress")
+
+
 def test_a_body_trickles_after_its_first_bytes(emulator: Emulator, client: Any) -> None:
     emulator.fault("completion", "trickle", seconds=0.4)
     start = time.monotonic()

@@ -212,11 +212,12 @@ def test_a_fault_of_the_in_process_front_is_checked_as_strictly(emulator: Emulat
 def test_every_kind_can_be_queued(client: Any) -> None:
     needed: dict[str, dict[str, Any]] = {
         "status": {"status": 500},
-        **{kind: {"seconds": 0} for kind in ("delay", "hang", "trickle")},
+        **{kind: {"seconds": 0} for kind in ("delay", "hang", "trickle", "stale")},
         **{kind: {"body": {}} for kind in ("patch", "operation_answer")},
     }
     for kind in KINDS:
-        route = "responses.create" if kind in ("embedded_error", "milliseconds") else "completionAsync"
+        routes = {"embedded_error": "responses.create", "milliseconds": "responses.create", "stale": "operations.get"}
+        route = routes.get(kind, "completionAsync")
         fault(client, route, kind, **needed.get(kind, {}))
 
 

@@ -122,14 +122,19 @@ def last_look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operatio
 
 def _look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | RequestError:
     """
-    Read an operation: a refusal only counts when it is repeated, unless it is what ended the wait.
+    Read an operation: a refusal only counts when it is repeated, unless it is what ended the wait. Nor does an answer
+    that is behind the trigger's, where the deadline has passed.
 
     :raises ConnectionNotFound: Airflow did not find the connection, several times.
     """
     wait = wakeup.wait
     for pause in () if wakeup.outcome in ("expired", "refused") else LAST_PAUSES:
         try:
-            return hook.get_operation(wait.operation_id, wait.api)
+            seen = hook.get_operation(wait.operation_id, wait.api)
+            if wakeup.outcome != "ended" or seen.done or seen.error or not is_late(wait, hook.clock()):
+                return seen
+            log.warning("Operation %s was seen at its end, and now runs. Asking again in %.0f s.", seen.id, pause)
+            hook.sleep(pause)
         except (RateLimited, ServiceUnavailable) as error:
             return error
         except (RequestError, ConnectionNotFound) as error:

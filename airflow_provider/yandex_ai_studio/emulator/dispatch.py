@@ -55,7 +55,8 @@ async def _vendor(backend: Backend, route: table.Route, request: Request) -> Ans
             return _planted(route, request, fault)
         case "delay":
             await asyncio.sleep(fault.seconds)
-    answer = await _answered(backend, route, replace(request, ending=fault.ending))
+    behind = fault.seconds if fault.kind == "stale" else 0.0
+    answer = await _answered(backend, route, replace(request, ending=fault.ending, behind=behind))
     match fault.kind:
         case "lost_answer":
             return None

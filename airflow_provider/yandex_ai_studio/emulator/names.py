@@ -33,6 +33,9 @@ EMBEDDED_ERRORS = frozenset({RESPONSES_CREATE, RESPONSES_GET})
 #: Routes that work on an operation or a response, where a fault can decide how it ends.
 OPERATION_ENDINGS = NATIVE_ENDINGS | EMBEDDED_ERRORS
 
+#: Routes that show how far an operation or a response is.
+READS = frozenset({OPERATIONS_GET, RESPONSES_GET})
+
 #: Routes whose path names an operation or a response, where a fault can be bound to one id.
 WITH_OPERATION_ID = frozenset(
     {

@@ -22,6 +22,7 @@ class Request:
     :param parameters: the variable parts of the path.
     :param query: what stands behind the question mark.
     :param account_id: whom the credential belongs to; empty on routes that ask for none.
+    :param behind: by how many seconds a fault wants the answer to be out of date.
     :param ending: how a fault wants the operation to end that this request creates or reads.
     """
 
@@ -32,6 +33,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     account_id: str = ""
     ending: Ending | None = None
+    behind: float = 0.0
 
     @property
     def target(self) -> str | None:

@@ -16,7 +16,7 @@ def read(backend: Backend, request: Request) -> Answer:
     operation = _found(backend, request)
     if request.ending:
         backend.operations.redirect(operation, request.ending)
-    return Answer.of_json(render(operation, backend.clock.now()))
+    return Answer.of_json(render(operation, backend.clock.now() - request.behind))
 
 
 def cancel(backend: Backend, request: Request) -> Answer:
@@ -48,6 +48,6 @@ def _found(backend: Backend, request: Request) -> Operation:
     if not operation_id:  # in a path it can't be missing, in a message it can
         raise ApiError(Code.INVALID_ARGUMENT, "operation_id is required")
     operation = backend.operations.find(operation_id)
-    if operation is None:
+    if operation is None or operation.created_at > backend.clock.now() - request.behind:
         raise ApiError(Code.NOT_FOUND, f"Operation '{operation_id}' not found")
     return operation

@@ -54,7 +54,7 @@ def read(backend: Backend, request: Request) -> Answer:
         raise ApiError(Code.INVALID_ARGUMENT, "a stream of a response that was created before is not emulated")
     if ending := _ending(request):
         backend.responses.redirect(response, ending)
-    return Answer.of_json(response.at(backend.clock.now()))
+    return Answer.of_json(response.at(backend.clock.now() - request.behind))
 
 
 def cancel(backend: Backend, request: Request) -> Answer:
@@ -153,6 +153,6 @@ def _ending(request: Request) -> Ending | None:
 
 def _found(backend: Backend, request: Request) -> Response:
     response = backend.responses.find(request.parameters["response_id"])
-    if response is None:
+    if response is None or response.operation.created_at > backend.clock.now() - request.behind:
         raise ResponseNotFound(request.parameters["response_id"])
     return response

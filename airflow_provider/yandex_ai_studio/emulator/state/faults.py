@@ -24,6 +24,7 @@ KINDS: dict[str, dict[str, bool]] = {
     "garbage": {"body": False},
     "gzip": {"size": False},
     "cut": {"size": False},
+    "stale": {"seconds": True},
     "foreign": {},
     "patch": {"body": True},
     "milliseconds": {},
@@ -40,6 +41,7 @@ _BELONGS = {
     "early_error": names.NATIVE_ENDINGS,
     "milliseconds": names.RESPONSES,
     "embedded_error": names.EMBEDDED_ERRORS,
+    "stale": names.READS,
 }
 _COMMON = ("route", "kind", "times", "after", "probability", "operation_id", "match")
 _INTERNAL = 13
