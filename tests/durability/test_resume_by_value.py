@@ -61,7 +61,7 @@ class Hook:
             raise seen
         return seen
 
-    def pause(self, seconds: float, *, after: Exception) -> None:
+    def pause(self, seconds: float, *, after: Operation | Exception) -> None:
         self.did.append((seconds, after))
 
 
@@ -93,6 +93,14 @@ def test_a_wait_goes_on_unless_its_operation_has_ended_or_its_time_is_up(
     seen: Any, outcome: Outcome, deadline: float | None, returned: Operation | None
 ) -> None:
     assert look(Hook(seen), outcome, deadline=deadline) is returned
+
+
+def test_an_end_that_the_trigger_has_seen_is_looked_for_as_long_as_a_refusal_is_borne() -> None:
+    hook = Hook(RUNNING, RUNNING, DONE)
+    assert look(hook, deadline=0.0) is DONE
+    first, second, *_ = LAST_PAUSES
+    asked = ("d7q1", "responses")
+    assert hook.did == [asked, (first, RUNNING), asked, (second, RUNNING), asked]
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def _look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | 
             if wakeup.outcome != "ended" or seen.done or seen.error or not is_late(wait, hook.clock()):
                 return seen
             log.warning("Operation %s was seen at its end, and now runs. Asking again in %.0f s.", seen.id, pause)
-            hook.sleep(pause)
+            hook.pause(pause, after=seen)
         except (RateLimited, ServiceUnavailable) as error:
             return error
         except (RequestError, ConnectionNotFound) as error:
