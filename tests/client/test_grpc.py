@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from grpc import ChannelConnectivity
 
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
@@ -225,6 +226,14 @@ def test_channels_are_closed_with_their_client(emulator: Emulator, at: Endpoints
         (channel,) = client._channels.values()
     with pytest.raises(ValueError, match="closed"):
         channel.unary_unary("/any/method")(b"")
+
+
+async def test_channels_are_closed_with_their_client_in_the_triggerer_too(emulator: Emulator, at: Endpoints) -> None:
+    async with GrpcAsyncClient(settings_of(emulator)) as client:
+        await client.send(completion.count_tokens(at, REQUEST))
+        (channel,) = client._channels.values()
+        assert channel.get_state() is ChannelConnectivity.READY
+    assert channel.get_state() is ChannelConnectivity.SHUTDOWN
 
 
 @pytest.mark.parametrize(

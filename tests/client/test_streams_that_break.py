@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,18 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
+from airflow_provider.yandex_ai_studio.api import completion
+from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
+from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.api.models import Generation
+from airflow_provider.yandex_ai_studio.client.credentials import MetadataService
+from airflow_provider.yandex_ai_studio.client.settings import Settings
+from airflow_provider.yandex_ai_studio.client.worker import Client
 from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RateLimited, RequestError, ServiceUnavailable
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudioCompletionOperator
 from support import API_KEY, FOLDER, Store, TaskInstance
+from wire import Raw, running
 
 PROMPT = "Could you please tell me about platypuses?"
 STATUSES = {"ALTERNATIVE_STATUS_PARTIAL": "partial", "ALTERNATIVE_STATUS_FINAL": "final"}
@@ -177,3 +187,32 @@ def test_a_task_does_not_take_half_an_answer_for_the_whole(
     with pytest.raises(ServiceUnavailable):
         run(played)
     assert player.requests == 2
+
+
+@pytest.mark.parametrize("status", [401, 503])
+def test_a_stream_that_is_refused_keeps_no_connection(status: int) -> None:
+    """Even where more of the refusal is to come than is read: a worker in trouble would run out of sockets."""
+    left = threading.Event()
+
+    def meet(connection: socket.socket) -> None:
+        connection.settimeout(5)
+        head = connection.recv(65536)
+        if b"computeMetadata" in head:
+            body = b'{"access_token": "t1.x", "expires_in": 3600}'
+            connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            return
+        connection.sendall(b"HTTP/1.1 %d No\r\nContent-Length: 900000\r\n\r\n" % status + b"x" * 300_000)
+        with suppress(ConnectionResetError):
+            while connection.recv(65536):
+                pass
+        left.set()
+
+    server = Raw(meet)
+    with running(server):
+        at = Endpoints.at(f"http://{server.address}")
+        call = completion.stream_completion(at, CompletionRequest.of(model="yandexgpt", folder_id="b1g", prompt="Hi."))
+        with Client(Settings(MetadataService(), at, timeout=5.0), sleep=lambda _: None) as client:
+            with pytest.raises(RequestError) as caught:
+                list(client.stream(replace(call, billed=True)))
+            assert left.wait(10)
+            assert caught.value.status == status
