@@ -34,6 +34,10 @@ REQUEST_FAULTS = [name for name in FAULTS if name not in ENDINGS]
 Context = dict[str, Any]
 
 
+class AnotherTurn(Exception):
+    """The task waits for its turn to submit."""
+
+
 class Task:
     """A task of the operator, with a journal that outlives its attempts."""
 
@@ -57,6 +61,8 @@ class Task:
         with pytest.raises(TaskDeferred) as caught:
             self.operator(**parameters).execute(self.context)
         trigger = caught.value.trigger
+        if caught.value.method_name == "submit_later":
+            raise AnotherTurn(str(caught.value.__context__))
         assert isinstance(trigger, YandexAIStudioOperationTrigger)
         return trigger
 

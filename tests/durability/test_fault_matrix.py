@@ -15,7 +15,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     SubmissionUnknown,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from faults import ENDINGS, FAULTS, Task, cells
+from faults import ENDINGS, FAULTS, AnotherTurn, Task, cells
 from support import SteppedTime
 
 REFUSED, UNAVAILABLE, FAILED = RateLimited, ServiceUnavailable, OperationFailed
@@ -29,7 +29,7 @@ def task(hook: YandexAIStudioHook, emulator: Emulator, clock: SteppedTime) -> Ta
 @pytest.mark.parametrize(
     ("fault", "once", "always", "suspected"),
     cells(
-        ("429", 1, (REFUSED, 0), False),
+        ("429", 1, (AnotherTurn, 0), False),
         ("500", 1, (UNAVAILABLE, 0), True),
         ("503", 1, (UNAVAILABLE, 0), False),
         ("delay", 1, (None, 1), False),

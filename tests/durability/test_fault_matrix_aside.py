@@ -12,7 +12,7 @@ from airflow_provider.yandex_ai_studio.client import retry
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import RateLimited, ServiceUnavailable
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from faults import ENDINGS, FAULTS, Task, cells
+from faults import ENDINGS, FAULTS, AnotherTurn, Task, cells
 from support import FOLDER, SteppedTime
 
 REFUSED, UNAVAILABLE = RateLimited, ServiceUnavailable
@@ -83,7 +83,7 @@ def test_the_other_cells_are_empty(emulator: Emulator, route: str, fault: str) -
 @pytest.mark.parametrize(
     ("fault", "tokens", "error"),
     cells(
-        ("429", 1, REFUSED),
+        ("429", 1, AnotherTurn),
         ("500", 1, UNAVAILABLE),
         ("503", 1, UNAVAILABLE),
         ("delay", 1, None),

@@ -236,7 +236,7 @@ def test_who_asks_to_fail_on_an_unknown_submission_decides_himself(
 def test_a_refused_submission_leaves_no_suspicion(attempt: Attempt, emulator: Emulator, store: Store) -> None:
     emulator.fault("completionAsync", "status", status=429, body={"code": 8, "message": "quota"}, times=None)
     with pytest.raises(RateLimited):
-        attempt()
+        attempt(deferrable=False)
     assert store.values == {}
 
 

@@ -24,6 +24,8 @@ PACKAGES = 10
 
 DOOMED = {"route": "completionAsync", "kind": "operation_error", "code": 13, "message": "doomed"}
 LOST_ANSWER = {"route": "completionAsync", "kind": "lost_answer"}
+SPENT_QUOTA = {"route": "completionAsync", "kind": "status", "status": 429, "times": 6}
+"""As often as one stretch on a worker asks."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ PLANS = {
     "service_account": Plan("system_generate", own_service=False, conn_id="service_account", early=True),
     "iam_token": Plan("system_generate", own_service=False, conn_id="iam_token", early=True),
     "timeout": Plan("system_timeout", early=True),
+    "spent_quota": Plan("system_generate", fault=SPENT_QUOTA, early=True),
     "sensor_timeout": Plan("system_sensor_timeout", early=True),
     "failed_operation": Plan("system_generate_again", "The hedgehog sleeps.", fault=DOOMED),
     "failed_operation_sensed": Plan("system_sense_failed", "The walrus rests.", fault=DOOMED),

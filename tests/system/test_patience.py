@@ -36,6 +36,17 @@ def test_a_wait_survives_the_rotation_of_its_key(
     run.log_says("generate", "the wait goes on", "The service answers again", "final answer of")
 
 
+def test_a_task_that_finds_the_quota_spent_waits_for_its_turn_without_a_worker(
+    runs: dict[str, Run], services: dict[str, Service]
+) -> None:
+    run, service = runs["spent_quota"], services["spent_quota"]
+    service.until_watched()
+    service.finish()
+    assert run.wait() == "success"
+    assert (run.tries("generate"), service.submissions, run.deferrals("generate")) == (1, 1, 2)
+    run.log_says("generate", "a quota of the cloud is used up", "The task tries again in", "final answer of")
+
+
 @needs_journal
 def test_a_timeout_names_the_operation_and_leaves_it_alone(runs: dict[str, Run], services: dict[str, Service]) -> None:
     run, service = runs["timeout"], services["timeout"]

@@ -60,10 +60,14 @@ class DecoratedCompletionOperator(DecoratedOperator, YandexAIStudioCompletionOpe
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, **kwargs)
 
     def execute(self, context: Context) -> Any:
-        """Have the function write the prompt, then generate."""
+        """Generate, as the operator does: what a decorated function would do is another thing."""
+        return YandexAIStudioCompletionOperator.execute(self, context)
+
+    def begin(self, context: Context) -> Any:
+        """Have the function write the prompt, then submit it."""
         for name, value in self._written(context).items():
             setattr(self, name, value)
-        return YandexAIStudioCompletionOperator.execute(self, context)
+        return super().begin(context)
 
     def needs_worker(self) -> bool:
         """Tell whether the answer holds a value to be taken out."""

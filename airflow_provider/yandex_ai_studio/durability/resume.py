@@ -43,6 +43,9 @@ The scheduler must see first that the worker is gone. Airflow 3.2 fails a task t
 ones only a task that is queued again, which is seconds later.
 """
 
+FIRST_TURN, LONGEST_TURN = 30.0, 1200.0
+"""Seconds, give or take a quarter, until a task that found the quota spent tries again: the first time, and at most."""
+
 LAST_PAUSES = (2.0, 5.0, 10.0)
 """Seconds between the last looks at an operation, while the service refuses."""
 
@@ -160,6 +163,19 @@ def find_connection(hook: YandexAIStudioHook, log: Logger) -> None:
             hook.sleep(pause)
         else:
             return
+
+
+def turn_delay(refused: int, *, random: float) -> float:
+    """
+    Return the seconds until a task whose submission met a spent quota tries again.
+
+    Tasks that start together must not come back together, and nobody says how many they are, or when the quota of an
+    hour lets more in.
+
+    :param refused: How often the task has waited for its turn already, from 0.
+    :param random: A number from 0 to 1.
+    """
+    return min(LONGEST_TURN, FIRST_TURN * 2.0 ** min(refused, 16)) * (0.75 + 0.5 * random)
 
 
 def limit_of(task: BaseOperator, started: datetime | None) -> float | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,12 +22,14 @@ from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, l
 from airflow_provider.yandex_ai_studio.durability.patient_store import PatientStore
 from airflow_provider.yandex_ai_studio.durability.policy import OnTimeout
 from airflow_provider.yandex_ai_studio.durability.resume import (
+    DEFERRAL_MARGIN,
     Wakeup,
     deferral_timeout,
     ends_in_triggerer,
     last_look,
     limit_of,
     out_of_time,
+    turn_delay,
 )
 from airflow_provider.yandex_ai_studio.durability.submission import Submission
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -63,18 +68,20 @@ class OperationOperator(GenerationOperator):
     """
 
     _kill_target: tuple[TaskInstanceKey, str, Journal] | None = None
+    _refused: tuple[int, float] | None = None
 
     def execute(self, context: Context) -> Any:
         """Submit, unless an earlier attempt did; then defer, wait, or return the id."""
         with telling_failures(self._tags):
-            return self._begin(context)
+            return self.begin(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral."""
         with telling_failures(self._tags):
             return super().resume_execution(next_method, next_kwargs, context)
 
-    def _begin(self, context: Context) -> Any:
+    def begin(self, context: Context) -> Any:
+        """Submit, as :meth:`execute` says."""
         policy = self._policy()
         self._check_end()
         request = self.request()
@@ -88,7 +95,7 @@ class OperationOperator(GenerationOperator):
             answer = self.generate(request)
             tell(Metric("submitted"), tags=self._tags())
             return self._deliver(context, *answer, since=began)
-        submitted = Submission(
+        submission = Submission(
             self.submission_call(request),
             api=self.api,
             hook=self.hook,
@@ -100,7 +107,12 @@ class OperationOperator(GenerationOperator):
             own_model=bool(self.model),
             max_tries=context["ti"].max_tries,
             log=self.log,
-        ).run()
+        )
+        try:
+            submitted = submission.run()
+        except RateLimited as error:
+            self._wait_for_turn(context, policy.timeout, error)
+            raise
         self._kill_target = (context["ti"], submitted.operation_id, Journal(context.get("task_state_store")))
         context["ti"].xcom_push("operation_id", submitted.operation_id)
         describe(request_attributes(request.model_uri, submitted.operation_id))
@@ -118,6 +130,11 @@ class OperationOperator(GenerationOperator):
         self.log.info("Waiting for operation %s on this worker", wait.operation_id)
         end = self.hook.wait_for_operation(wait)
         return self._take_or_wait(context, Wakeup(wait, end.outcome), end.operation)
+
+    def submit_later(self, context: Context, event: dict[str, Any], *, refused: int, since: float) -> Any:
+        """Submit, when it may be this task's turn. The function of a decorated task is called again for it."""
+        self._refused = (refused, since)
+        return self.begin(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the answer, once the trigger has said that the wait is over."""
@@ -140,6 +157,37 @@ class OperationOperator(GenerationOperator):
             self.log.info("%s: asked the service to cancel operation %s", claim.value, operation_id)
         except YandexAIStudioError as error:
             self.log.warning("%s. %s It may run to its end, and be billed.", claim.value, error)
+
+    def _wait_for_turn(self, context: Context, timeout: float, error: RateLimited) -> None:
+        """
+        Defer until it may be this task's turn to submit: that others use the quota up is no failure of this task.
+
+        Return where the task waits on its worker anyway, or has waited for as long as it may wait for an answer.
+
+        :raises AirflowTaskTimeout: The ``execution_timeout`` has passed meanwhile.
+        """
+        if not self.deferrable:
+            return
+        now = self.hook.clock()
+        refused, since = self._refused or (0, now)
+        limit = limit_of(self, context["ti"].start_date)
+        if limit is not None and now >= limit:
+            raise AirflowTaskTimeout(
+                f"The `execution_timeout` of this attempt has passed, and nothing was submitted. ({within(str(error))})"
+            ) from error
+        left = min(since + timeout, limit or math.inf) - now
+        if left <= 0:
+            return
+        pause = min(left, turn_delay(refused, random=random.random()))
+        self.log.warning("%s The task tries again in %.0f s, and needs no worker until then.", error, pause)
+        from airflow_provider.yandex_ai_studio.triggers.bulk import YandexAIStudioBulkTrigger
+
+        self.defer(
+            trigger=YandexAIStudioBulkTrigger(conn_id=self.conn_id, wake_at=now + pause),  # it wakes at a time as well
+            method_name="submit_later",
+            kwargs={"refused": refused + 1, "since": since},
+            timeout=timedelta(seconds=pause) + DEFERRAL_MARGIN,
+        )
 
     def _take_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
         while operation is None:
