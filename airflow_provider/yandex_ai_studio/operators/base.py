@@ -31,8 +31,8 @@ class GenerationOperator(BaseOperator):
     :param conn_id: The Airflow connection.
     :param wait_for_completion: Wait for the answer. If False, return the operation id at once; a
         :class:`~airflow_provider.yandex_ai_studio.sensors.operation.YandexAIStudioOperationSensor` can wait.
-    :param deferrable: Wait in the triggerer instead of on the worker, for the answer, and for a turn to submit where the
-        quota is spent. True by default: to wait without a worker is what this operator is for.
+    :param deferrable: Wait in the triggerer instead of on the worker: for the answer, and for a turn to submit where
+        the quota is spent. True by default: to wait without a worker is what this operator is for.
     :param timeout: How long to wait, counted from the submission; neither a restart nor a retry extends it before it
         has passed. Seconds, or a timedelta; at most 3 days.
     :param on_timeout: What another attempt does, once ``timeout`` has passed: ``wait`` as long again for the same
