@@ -75,6 +75,14 @@ def test_a_spent_quota_fails_no_task_and_holds_no_worker(
     assert task.submissions == 1
 
 
+def test_a_turn_comes_after_the_time_that_the_service_asks_for(
+    task: Task, emulator: Emulator, clock: SteppedTime
+) -> None:
+    emulator.fault("completionAsync", "status", status=429, headers={"Retry-After": "50"}, times=None)
+    deferred = deferral(task.operator(), task.context)
+    assert 50 + FIRST_TURN * 0.75 <= deferred.trigger.wake_at - clock.now <= 50 + FIRST_TURN * 1.25
+
+
 def test_who_only_submits_waits_for_the_turn_as_well(task: Task, emulator: Emulator) -> None:
     spend_the_quota(emulator)
     operator = task.operator(wait_for_completion=False)

@@ -178,7 +178,7 @@ class OperationOperator(GenerationOperator):
         left = min(since + timeout, limit or math.inf) - now
         if left <= 0:
             return
-        pause = min(left, turn_delay(refused, random=random.random()))
+        pause = min(left, error.retry_after + turn_delay(refused, random=random.random()))
         self.log.warning("%s The task tries again in %.0f s, and needs no worker until then.", error, pause)
         from airflow_provider.yandex_ai_studio.triggers.bulk import YandexAIStudioBulkTrigger
 
