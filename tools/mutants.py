@@ -42,12 +42,13 @@ LEFT_OUT = (
 )
 """Lines that are left as they are: the wording of an error or a log is no claim."""
 
-KILLED, TIMED_OUT, SURVIVED = "killed", "timeout", "survived"
+KILLED, TIMED_OUT, SURVIVED, UNTRIED = "killed", "timeout", "survived", "untried"
 
-FATES = {1: KILLED, 3: KILLED, -24: TIMED_OUT, -9: TIMED_OUT, 255: TIMED_OUT, 0: SURVIVED, 33: SURVIVED}
+FATES = {1: KILLED, 3: KILLED, -24: TIMED_OUT, -9: TIMED_OUT, 0: SURVIVED, 33: SURVIVED}
 """
 What the exit codes of mutmut's workers mean. -24: it took far longer than its tests do, or hung; -9: and took no notice
-when it was told to end. 33: no test comes by. Any other: nothing was tried.
+when it was told to end. 33: no test comes by. Any other: nothing was tried. mutmut calls 255 a timeout, and it is what
+comes where pytest did not find one of the tests: its name must be the same in each process.
 """
 
 
@@ -86,7 +87,9 @@ class Result:
     def surprises(self, module: Module) -> list[str]:
         """Return what is not as tests/mutants.toml has it."""
         listed = {mutant for mutants in module.may_survive.values() for mutant in mutants}
+        untried = self.fates.get(UNTRIED, 0)
         return [
+            *([f"were not tried: {untried} mutants; pytest did not find their tests, or broke off"] if untried else []),
             *(f"survives, and is not listed: {mutant}" for mutant in sorted(self.survivors - listed)),
             *(f"is listed, and does not survive: {mutant}" for mutant in sorted(listed - self.survivors)),
         ]
@@ -113,7 +116,7 @@ def run(module: Module, children: int) -> Result:
         command = ["nice", "-n5", str(Path(sys.executable).parent / "mutmut"), "run", "--max-children", str(children)]
         subprocess.run(command, cwd=module.copy, env=_env(), stdout=log, stderr=log, check=True, timeout=TIMEOUT)
     meta = json.loads((module.copy / "mutants" / f"{module.path}.meta").read_text())
-    fates = {name.rpartition(".")[2]: FATES[code] for name, code in meta["exit_code_by_key"].items()}
+    fates = {name.rpartition(".")[2]: FATES.get(code, UNTRIED) for name, code in meta["exit_code_by_key"].items()}
     names = told((module.copy / "mutants" / module.path).read_text())
     survivors = frozenset(names[name] for name, fate in fates.items() if fate == SURVIVED)
     return Result(Counter(fates.values()), survivors, time.monotonic() - began)

@@ -36,15 +36,15 @@ CALLS = calls(VENDOR)
 def told(name, answer):
     """Return what a call makes of an answer with HTTP 200: a JSON value, or bytes as they are."""
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    return result_of(CALLS[name], Answer(200, body, {}))
+    return result_of(calls(VENDOR)[name], Answer(200, body, {}))
 
 
 def names_where(holds):
-    return {name for name, call in CALLS.items() if holds(call)}
+    return {name for name, call in calls(VENDOR).items() if holds(call)}
 
 
 def test_the_vendors_services_live_on_their_own_hosts():
-    assert {name: call.url for name, call in CALLS.items()} == {
+    assert {name: call.url for name, call in calls(VENDOR).items()} == {
         "submit": "https://llm.api.cloud.yandex.net/foundationModels/v1/completionAsync",
         "complete": "https://llm.api.cloud.yandex.net/foundationModels/v1/completion",
         "get": "https://operation.api.cloud.yandex.net/operations/d7q1",

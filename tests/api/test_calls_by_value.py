@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -34,9 +35,9 @@ def parse(_: Any) -> Any:
     """Stands for what reads the answer."""
 
 
-CALLS: dict[str, tuple[Call[Any], Call[Any]]] = {
+CALLS: dict[str, tuple[Callable[[], Call[Any]], Call[Any]]] = {
     "submit": (
-        completion.submit_completion(AT, REQUEST),
+        lambda: completion.submit_completion(AT, REQUEST),
         Call(
             "submit the completion",
             "POST",
@@ -48,7 +49,7 @@ CALLS: dict[str, tuple[Call[Any], Call[Any]]] = {
         ),
     ),
     "complete": (
-        completion.complete(AT, REQUEST),
+        lambda: completion.complete(AT, REQUEST),
         Call(
             "complete the prompt",
             "POST",
@@ -61,7 +62,7 @@ CALLS: dict[str, tuple[Call[Any], Call[Any]]] = {
         ),
     ),
     "stream": (
-        completion.stream_completion(AT, REQUEST),
+        lambda: completion.stream_completion(AT, REQUEST),
         Call(
             "stream the completion",
             "POST",
@@ -74,7 +75,7 @@ CALLS: dict[str, tuple[Call[Any], Call[Any]]] = {
         ),
     ),
     "get": (
-        completion.get_operation(AT, "d7q1"),
+        lambda: completion.get_operation(AT, "d7q1"),
         Call(
             "read operation d7q1",
             "GET",
@@ -84,7 +85,7 @@ CALLS: dict[str, tuple[Call[Any], Call[Any]]] = {
         ),
     ),
     "cancel": (
-        completion.cancel_operation(AT, "d7q1", method="POST"),
+        lambda: completion.cancel_operation(AT, "d7q1", method="POST"),
         Call(
             "cancel operation d7q1",
             "POST",
@@ -94,7 +95,7 @@ CALLS: dict[str, tuple[Call[Any], Call[Any]]] = {
         ),
     ),
     "count": (
-        completion.count_tokens(AT, REQUEST),
+        lambda: completion.count_tokens(AT, REQUEST),
         Call(
             "count the tokens of the request",
             "POST",
@@ -105,7 +106,7 @@ CALLS: dict[str, tuple[Call[Any], Call[Any]]] = {
         ),
     ),
     "respond": (
-        responses.create_response(AT, RESPONSE),
+        lambda: responses.create_response(AT, RESPONSE),
         Call(
             "create the response",
             "POST",
@@ -118,7 +119,7 @@ CALLS: dict[str, tuple[Call[Any], Call[Any]]] = {
         ),
     ),
     "respond at once": (
-        responses.create_response(AT, replace(RESPONSE, background=False)),
+        lambda: responses.create_response(AT, replace(RESPONSE, background=False)),
         Call(
             "create the response",
             "POST",
@@ -131,19 +132,19 @@ CALLS: dict[str, tuple[Call[Any], Call[Any]]] = {
         ),
     ),
     "get response": (
-        responses.get_response(AT, "resp-1"),
+        lambda: responses.get_response(AT, "resp-1"),
         Call("read response resp-1", "GET", "https://ai/v1/responses/resp-1", parse, project=True),
     ),
     "cancel response": (
-        responses.cancel_response(AT, "resp-1"),
+        lambda: responses.cancel_response(AT, "resp-1"),
         Call("cancel response resp-1", "POST", "https://ai/v1/responses/resp-1/cancel", parse, project=True),
     ),
     "models": (
-        responses.list_models(AT),
+        lambda: responses.list_models(AT),
         Call("list the models", "GET", "https://ai/v1/models", parse, project=True),
     ),
     "exchange": (
-        iam.exchange_jwt(AT, "ey.J.hb", now=0.0),
+        lambda: iam.exchange_jwt(AT, "ey.J.hb", now=0.0),
         Call(
             "exchange the service-account key for an IAM token",
             "POST",
@@ -154,7 +155,7 @@ CALLS: dict[str, tuple[Call[Any], Call[Any]]] = {
         ),
     ),
     "metadata": (
-        iam.metadata_token(AT, now=0.0),
+        lambda: iam.metadata_token(AT, now=0.0),
         Call(
             "get an IAM token from the metadata service (does this run on a virtual machine with a service account?)",
             "GET",
@@ -168,11 +169,11 @@ CALLS: dict[str, tuple[Call[Any], Call[Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("call", "expected"), CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(("make", "expected"), CALLS.values(), ids=CALLS)
 def test_a_call_says_where_it_goes_what_it_carries_and_what_a_repeat_would_cost(
-    call: Call[Any], expected: Call[Any]
+    make: Callable[[], Call[Any]], expected: Call[Any]
 ) -> None:
-    assert replace(call, parse=parse) == expected
+    assert replace(make(), parse=parse) == expected
 
 
 def body_of(**parts: Any) -> Any:

@@ -118,7 +118,7 @@ def test_a_part_of_a_response_that_is_wrong_is_named_as_users_write_it(parts: di
         ({"tools": ["weather"]}, "Tool 1 of `tools`"),
         ({"tools": [{"name": "f", "parameters": {"a": object()}}]}, "`tools` values of plain JSON"),
     ],
-    ids=str,
+    ids=lambda value: value.strip("`") if isinstance(value, str) else "",
 )
 def test_a_part_of_a_completion_that_is_wrong_is_named_as_users_write_it(parts: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):

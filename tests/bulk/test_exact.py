@@ -118,7 +118,7 @@ def test_a_path_is_kept_as_its_text() -> None:
         (NoTime(2026, 1, 1), "NoTime"),
         (Kind.DUCK, "Kind"),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_has_no_exact_form_is_refused_by_its_row_and_type(value: Any, kind: str) -> None:
     with pytest.raises(NoForm):
@@ -149,7 +149,7 @@ def test_what_is_too_deep_or_too_long_is_refused() -> None:
         ([1, 2], (1, 2)),
         (object(), object()),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_equal_arguments_look_the_same(one: Any, same: Any) -> None:
     assert told_apart([one]) == told_apart([same])
@@ -172,7 +172,7 @@ def test_equal_arguments_look_the_same(one: Any, same: Any) -> None:
         (ObjectStoragePath("s3://a@b/c"), ObjectStoragePath("s3://x@b/c")),
         ([[1], 2], [1, [2]]),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_other_arguments_look_different(one: Any, other: Any) -> None:
     assert told_apart([one])[0] != told_apart([other])[0]

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tools.mutants import ROOT, SURVIVED, Module, Result, listed, told
+from tools.mutants import FATES, KILLED, ROOT, SURVIVED, UNTRIED, Module, Result, listed, told
 
 MODULE = Module("api/checks", ["tests/api"], {"a log line": ["text: return 1", "text: return 2"]})
 
@@ -88,6 +88,14 @@ def test_mutants_that_look_alike_are_told_apart_by_a_number() -> None:
 def test_what_survives_is_what_is_listed(survivors: set[str], surprises: list[str]) -> None:
     result = Result(Counter({SURVIVED: len(survivors)}), frozenset(survivors), seconds=1.0)
     assert result.surprises(MODULE) == surprises
+
+
+def test_a_mutant_that_was_not_tried_is_not_taken_for_noticed() -> None:
+    result = Result(Counter({KILLED: 5, UNTRIED: 2}), frozenset(MODULE.may_survive["a log line"]), seconds=1.0)
+    assert result.surprises(MODULE) == [
+        "were not tried: 2 mutants; pytest did not find their tests, or broke off",
+    ]
+    assert not any(FATES.get(code) for code in (2, 4, 5, 255))
 
 
 @pytest.mark.parametrize("module", listed(), ids=lambda module: module.name)
