@@ -110,6 +110,15 @@ def test_what_is_read_again_is_counted_when_it_is(rows: list[int] | None) -> Non
     assert (chunk.tally.spent, list(chunk.ids)) == (Usage(10, 20, 30, 40), [0])
 
 
+def test_rows_that_were_counted_are_counted_again_only_where_their_part_is_gone() -> None:
+    """Monitoring is told of what comes on top."""
+    chunk = Chunk(0, 21, "d", tally=TALLY)
+    chunk.reopen([3])
+    assert chunk.tally == replace(TALLY, late=0)
+    chunk.reopen(None)
+    assert chunk.tally == TALLY.without_rows()
+
+
 def test_an_operation_that_is_struck_out_stays_paid_for() -> None:
     chunk = Chunk(0, 1, "d", ids={0: ("op0", 1.0)})
     chunk.strike_out(0, Usage(1, 2, 3))
@@ -192,6 +201,10 @@ def test_a_run_begins_with_what_its_plan_says() -> None:
     head = Head.begin(PLAN, 10, 1.0, "s3://out", "jsonl")
     assert head == Head("f", 25, 10, 1.0, "s3://out", "jsonl", PLAN.longest, [0, 10, 20], ["a", "b", "c"])
     assert [head.size_of(number) for number in range(head.chunks)] == [10, 10, 5]
+    about = {"run": "r1", "model": "m", "parameters": {"model": "x"}}
+    assert Head.begin(PLAN, 10, 1.0, "s3://out", "jsonl", **about) == replace(head, **about)
+    twins = {1: (0, "row-0")}
+    assert replace(head, run="r1").chunk(2, twins=twins) == Chunk(2, 5, "c", twins=twins, run="r1")
     head.opened, head.done = 3, {0: TALLY, 2: Tally()}
     assert Head.of(json.loads(json.dumps(head.value()))) == head
     assert head.open == [1]

@@ -128,7 +128,7 @@ class Chunk:
 
     def strike_out(self, row: int, used: Usage) -> None:
         """Forget an operation that ended without an answer, but not what it took: another attempt asks the row anew."""
-        self.ids.pop(row, None)
+        self.ids.pop(row)
         self._count(spent=used)
 
     def complete(self, counts: Iterable[int], used: Usage, keep: Iterable[int] = ()) -> None:

@@ -140,7 +140,7 @@ class Submitting:
                 return self._within(opened, trusted[:size])
             if waiting:
                 last = last or opened
-            elif opened.complete and not opened.chunk.asked:
+            elif opened.complete:
                 self._chunks.close(opened)  # nothing but twins of other chunks
         return self._within(last, last.chunk.waiting[:size]) if last else None
 
@@ -161,13 +161,9 @@ class Submitting:
         try:
             outcomes = group.outcomes()
         except BaseException:  # `execution_timeout` comes so: what was taken is written down before it goes on its way
-            for row, outcome in zip(rows, group.cut_short(), strict=True):
-                self._note(chunk, row, outcome)
-            self._write_down(chunk, rows)
+            self._record(chunk, rows, group.cut_short())
             raise
-        for row, outcome in zip(rows, outcomes, strict=True):
-            self._note(chunk, row, outcome)
-        self._write_down(chunk, rows)
+        self._record(chunk, rows, outcomes)
         self._account(outcomes)
 
     def _intend(self, chunk: Chunk, rows: Sequence[int]) -> None:
@@ -185,6 +181,12 @@ class Submitting:
         asked = replace(self._base, messages=(*self._instructions, Message("user", request.prompt)))
         call = completion.submit_completion(self._hook.settings.endpoints, asked)
         return self._hook.get_conn().send(call, repeat=False)
+
+    def _record(self, chunk: Chunk, rows: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+        """Note what came of a group, and write it down."""
+        for row, outcome in zip(rows, outcomes, strict=True):
+            self._note(chunk, row, outcome)
+        self._write_down(chunk, rows)
 
     def _note(self, chunk: Chunk, row: int, outcome: Outcome) -> None:
         """Note in the chunk what came of a submission."""
@@ -247,7 +249,7 @@ class Submitting:
         self._received(taken, lost, trouble, now)
         asked = max((error.retry_after for error in errors if isinstance(error, RequestError)), default=0.0)
         self._not_before = max(self._not_before, self._time() + asked)
-        self._throttled([error for error in errors if isinstance(error, RateLimited)], taken, now)
+        self._throttled([error for error in errors if isinstance(error, RateLimited)], now)
         self._count_refused_rows([one for one in outcomes if isinstance(one, BadRequest)])
         if cause:
             self._bear(cause, now)
@@ -258,12 +260,12 @@ class Submitting:
         if lost or self._reception.probes:
             self._not_before = self._time() + self._reception.pause(random.random())
 
-    def _throttled(self, errors: Sequence[RateLimited], taken: int, now: float) -> None:
+    def _throttled(self, errors: Sequence[RateLimited], now: float) -> None:
         if not errors:
             return
         self._pace.slow_down(self._time())
         named = any(NAME in str(error) for error in errors)
-        if named or (not taken and now - self._admitted_at > PATIENCE):
+        if named or now - self._admitted_at > PATIENCE:
             spent = "The quota of submissions an hour is spent"
             why = spent if named else f"The service takes no more for now. {within(str(errors[0]).splitlines()[-1])}"
             self.pause = (self._reception.quota_opens_at(self._hour.opens_at(now), now), why)
