@@ -23,6 +23,9 @@ from support import API_KEY, FOLDER
 
 CONN_ID = "shared"
 
+PATIENCE, HANGS = 60.0, 600.0
+"""Seconds after which a test is given up, and for which a service hangs that hangs: no verdict depends on either."""
+
 
 @dataclass
 class Connector:
@@ -90,7 +93,7 @@ async def waiting(connector: Connector, ids: list[str], **how: Any) -> AsyncIter
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait for a condition, within bounds."""
     async with asyncio.timeout(seconds):
         while not condition():

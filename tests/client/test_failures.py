@@ -288,7 +288,7 @@ def drips(begin: bytes, drop: bytes = b"a") -> Callable[[socket.socket], None]:
     def drip(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(begin)
-        for _ in range(40):
+        for _ in range(600):  # a minute
             connection.sendall(drop)
             time.sleep(0.1)
 
@@ -314,7 +314,7 @@ def test_an_answer_that_comes_drop_by_drop_ends_in_time(
     with pytest.raises(ServiceUnavailable, match="did not answer in time") as caught:
         submit(road, base_url, timeout=1.0)
     assert caught.value.arrived
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
 
 
 def test_a_stream_that_opens_drop_by_drop_ends_in_time(scene: Scene) -> None:
@@ -324,7 +324,7 @@ def test_a_stream_that_opens_drop_by_drop_ends_in_time(scene: Scene) -> None:
     with client, pytest.raises(ServiceUnavailable, match="did not answer in time") as caught:
         list(client.stream(completion.stream_completion(at, REQUEST)))
     assert caught.value.arrived
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
 
 
 def test_a_stream_that_has_opened_has_its_timeout_for_each_line(scene: Scene) -> None:

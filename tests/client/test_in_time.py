@@ -65,7 +65,7 @@ def test_a_body_that_does_not_come_is_waited_for_no_longer_than_that(
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         came.read1(1)
-    assert time.monotonic() - began < 10 * TIMEOUT
+    assert time.monotonic() - began < 100 * TIMEOUT
 
 
 def test_a_stream_that_has_opened_has_no_end(pair: tuple[socket.socket, socket.socket]) -> None:

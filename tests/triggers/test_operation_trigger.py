@@ -27,6 +27,7 @@ from airflow_provider.yandex_ai_studio.triggers.bulk import YandexAIStudioBulkTr
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
 from airflow_provider.yandex_ai_studio.waiting import decision, poller, schedule
 from support import API_KEY, TaskInstance
+from waits import HANGS, PATIENCE
 
 PROMPT = "Secret plans of the ducks."
 
@@ -230,7 +231,7 @@ async def test_what_is_no_id_resumes_at_once_on_the_worker_which_does_not_retry(
     hook: YandexAIStudioHook, ti: TaskInstance, capsys: pytest.CaptureFixture[str], operation_id: Any
 ) -> None:
     """A template that is rendered in the triggerer may give anything."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         (event,) = await events_of(trigger(operation_id))
     assert said(event) == (operation_id, "refused")
     assert "is not an operation id" in capsys.readouterr().out
@@ -363,8 +364,8 @@ async def test_a_service_that_hangs_holds_a_kill_within_the_time_that_airflow_gi
     airflow_says(monkeypatch, "failed", False, None)
     killed = trigger(operation(hook), cancel_on_kill=True)
     killed.task_instance = ti  # type: ignore[assignment]
-    emulator.fault("operations.cancel", "delay", seconds=60, times=None)
-    async with asyncio.timeout(4):
+    emulator.fault("operations.cancel", "delay", seconds=HANGS, times=None)
+    async with asyncio.timeout(PATIENCE):
         await killed.on_kill()
     assert "is not cancelled (TimeoutError)" in capsys.readouterr().out
 
@@ -378,7 +379,7 @@ async def test_a_cancellation_that_hangs_once_is_asked_for_again(
     airflow_says(monkeypatch, "failed", False, None)
     killed = trigger(operation(hook), cancel_on_kill=True)
     killed.task_instance = ti  # type: ignore[assignment]
-    emulator.fault("operations.cancel", "delay", seconds=60, times=1)
+    emulator.fault("operations.cancel", "delay", seconds=HANGS, times=1)
     await killed.on_kill()
     assert emulator.stats()["operations"]["cancelled"] == 1
 
@@ -392,7 +393,7 @@ async def test_a_look_that_hangs_takes_no_kill_its_time(
     airflow_says(monkeypatch, "failed", False, None)
     killed = trigger(operation(hook), cancel_on_kill=True)
     killed.task_instance = ti  # type: ignore[assignment]
-    emulator.fault("operations.get", "delay", seconds=60, times=None)
+    emulator.fault("operations.get", "delay", seconds=HANGS, times=None)
     await killed.on_kill()
     assert emulator.stats()["operations"]["cancelled"] == 1
 

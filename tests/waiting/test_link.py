@@ -10,13 +10,13 @@ from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import AuthenticationError
 from airflow_provider.yandex_ai_studio.waiting.link import Link
-from waits import Connector, settings, until
+from waits import PATIENCE, Connector, settings, until
 
 
 async def replaced(link: Link, client: AsyncClient) -> AsyncClient:
     """Doubt a client until there is another."""
     link.doubt(client, AuthenticationError("refused", status=401))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (found := await link.open()) is client:
             await asyncio.sleep(0.05)
     return found
