@@ -17,7 +17,7 @@ from airflow_provider.yandex_ai_studio.api.response_request import ResponseReque
 from airflow_provider.yandex_ai_studio.client.credentials import ApiKey
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.emulator import Emulator
-from airflow_provider.yandex_ai_studio.exceptions import RequestError, ServiceUnavailable
+from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RateLimited, RequestError, ServiceUnavailable
 from wire import ROADS, Raw, running, send
 
 ANSWER: dict[str, Any] = {
@@ -120,6 +120,25 @@ def test_a_point_in_time_is_read_by_the_clock_of_the_service(road: str) -> None:
     with pytest.raises(RequestError) as caught:
         answered(road, "read", http(b"", headers=then, status=b"HTTP/1.1 503 Busy"))
     assert caught.value.retry_after == 30.0
+
+
+REFUSALS = {
+    "half a body": lambda status: b"HTTP/1.1 %d No\r\nContent-Length: 200\r\n\r\n{" % status,
+    "half a chunk": lambda status: b"HTTP/1.1 %d No\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{" % status,
+    "no body": lambda status: b"HTTP/1.1 %d No\r\nContent-Length: 200\r\n\r\n" % status,
+    "not packed as it says": lambda status: http(b"PK no", headers=GZIP, status=b"HTTP/1.1 %d No" % status),
+}
+
+
+@pytest.mark.parametrize("refuse", REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize(("status", "error"), [(400, BadRequest), (429, RateLimited), (503, ServiceUnavailable)])
+@pytest.mark.parametrize("road", ["worker", "triggerer"])
+def test_a_refusal_whose_body_breaks_off_is_one(
+    road: str, status: int, error: type[RequestError], refuse: Callable[[int], bytes]
+) -> None:
+    with pytest.raises(error) as caught:
+        answered(road, "submission", refuse(status))
+    assert (caught.value.status, caught.value.arrived) == (status, False)
 
 
 GARBAGE = {

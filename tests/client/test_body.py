@@ -139,6 +139,14 @@ def test_a_body_that_breaks_off_is_taken_where_it_is_complete(come: bytes, compl
         next(lines)
 
 
+def test_of_an_error_is_taken_what_there_is() -> None:
+    gathering = Body(None, good=False)
+    gathering.add(b'{"mess')
+    with gathering.whatever_follows():
+        raise TimeoutError
+    assert gathering.whole() == b'{"mess'
+
+
 def test_a_body_that_is_too_long_is_not_taken_though_it_is_complete() -> None:
     gathering = Body(None)
     gathering.add(b"{}")

@@ -57,13 +57,16 @@ class Body:
 
     @contextmanager
     def whatever_follows(self) -> Iterator[None]:
-        """Take a body that breaks off after its end: it may hold the id of what is paid for."""
+        """
+        Take a body that breaks off after its end, for it may hold the id of what is paid for; and what there is of an
+        error: its status says what it means.
+        """
         try:
             yield
         except TooLong:
             raise
         except Exception:
-            if not _is_complete(self.whole()):
+            if self._good and not _is_complete(self.whole()):
                 raise
 
     def whole(self) -> bytes:
