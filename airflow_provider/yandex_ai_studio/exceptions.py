@@ -6,7 +6,7 @@ YandexAIStudioError
 ├── ConnectionNotFound            Airflow has no such connection, or can't reach what holds it
 ├── RequestError                  the service, or the way to it, refused one request
 │   ├── BadRequest                400: the request itself is wrong                                       (no retry)
-│   ├── AuthenticationError       401: the credential is not accepted
+│   ├── AuthenticationError       401: the credential is not accepted, or there is no token for it
 │   ├── PermissionDenied          403: role, folder, model access or billing                             (no retry)
 │   ├── NotFound                  404: no such operation, or its result has expired
 │   ├── RateLimited               429: a quota is used up
@@ -114,7 +114,7 @@ class BadRequest(RequestError, AirflowFailException):
 
 
 class AuthenticationError(RequestError):
-    """The service does not accept the credential (HTTP 401)."""
+    """The service does not accept the credential (HTTP 401), or nobody issues a token for it."""
 
 
 class PermissionDenied(RequestError, AirflowFailException):

@@ -152,6 +152,7 @@ CALLS: dict[str, tuple[Callable[[], Call[Any]], Call[Any]]] = {
             parse,
             {"jwt": "ey.J.hb"},
             authorized=False,
+            credential=iam.CHECK_KEY,
         ),
     ),
     "metadata": (
@@ -164,6 +165,7 @@ CALLS: dict[str, tuple[Callable[[], Call[Any]], Call[Any]]] = {
             headers={"Metadata-Flavor": "Google"},
             authorized=False,
             timeout=5.0,
+            credential=iam.CHECK_MACHINE,
         ),
     ),
 }

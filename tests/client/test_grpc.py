@@ -199,6 +199,18 @@ def test_a_service_account_key_is_exchanged_over_rest_and_used_over_grpc(emulato
     assert emulator.stats()["tokens_issued"] == 2
 
 
+def test_an_issuer_of_tokens_that_knows_no_key_is_no_service_that_knows_no_operation(
+    emulator: Emulator, at: Endpoints
+) -> None:
+    key = json.dumps(emulator.create_service_account_key())
+    emulator.fault("iam.tokens", "status", status=404)
+    with (
+        GrpcClient(settings_of(emulator, None, service_account_json=key)) as client,
+        pytest.raises(AuthenticationError, match="Check the service-account key"),
+    ):
+        client.send(completion.get_operation(at, "d7q1"))
+
+
 def test_the_connection_chooses_the_road(emulator: Emulator, connect: Callable[..., None]) -> None:
     extra = {"folder_id": FOLDER, "transport": "grpc", "grpc_target": emulator.grpc_target}
     connect(host=emulator.url, password=API_KEY, extra=extra)

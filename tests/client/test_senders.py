@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider.yandex_ai_studio.api import completion
+from airflow_provider.yandex_ai_studio.api.iam import CHECK_MACHINE
 from airflow_provider.yandex_ai_studio.client import sending
 from airflow_provider.yandex_ai_studio.client.body import MAX_BODY, MAX_ERROR
 from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
@@ -139,6 +140,27 @@ def test_a_token_that_can_t_be_had_is_a_call_that_was_never_sent(road: str, serv
     with pytest.raises(ServiceUnavailable) as caught:
         ask(road, settings(f"http://{service.address}"))
     assert not caught.value.arrived
+    assert service.authorizations == []
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        *[(status, AuthenticationError) for status in (400, 401, 403, 404, 405)],
+        *[(status, ServiceUnavailable) for status in (302, 303, 408, 500, 501, 503)],
+        (429, RateLimited),
+    ],
+)
+@pytest.mark.parametrize("road", ROADS)
+def test_what_the_issuer_of_tokens_answers_is_no_answer_about_what_the_token_is_for(
+    road: str, status: int, error: type[RequestError], serve: Callable[..., Service]
+) -> None:
+    service = serve(GOOD, tokens=Reply({"message": "No."}, status))
+    with pytest.raises(error) as caught:
+        ask(road, settings(f"http://{service.address}"))
+    assert type(caught.value) is error
+    assert (caught.value.status, caught.value.arrived) == (status, False)
+    assert str(caught.value).startswith(CHECK_MACHINE) is (status in (400, 401, 403, 404, 405, 501))
     assert service.authorizations == []
 
 

@@ -97,6 +97,16 @@ async def test_one_401_from_the_issuer_of_tokens_costs_nobody_a_wait(
         assert {end.outcome for end in await asyncio.gather(*tasks)} == {"ended"}
 
 
+async def test_a_404_of_the_issuer_of_tokens_never_means_that_the_operation_is_gone(
+    hook: YandexAIStudioHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decision, "REFUSAL_SECONDS", 0.0)
+    key = ServiceAccountKey.of(emulator.create_service_account_key(), where="service_account_json")
+    emulator.fault("iam.tokens", "status", status=404, times=None)
+    end = await end_of(Connector(replace(settings(emulator), credential=key)), submit(hook)[0])
+    assert (end.outcome, type(end.error)) == ("refused", AuthenticationError)
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_client_that_somebody_closes_costs_no_wait(
     hook: YandexAIStudioHook, emulator: Emulator, transport: str

@@ -59,6 +59,8 @@ class Call(Generic[T]):
     :param authorized: The request carries the credential.
     :param project: The folder goes along as OpenAI's project.
     :param timeout: Seconds that the request may take.
+    :param credential: What to check where a call for a token is refused. A refusal is one of the credential then, and
+        no answer about what the token is for.
     :param rpc: The same call over gRPC, where there is one.
     """
 
@@ -72,6 +74,7 @@ class Call(Generic[T]):
     authorized: bool = True
     project: bool = False
     timeout: float = REQUEST_TIMEOUT
+    credential: str = ""
     rpc: Rpc | None = None
 
 
@@ -178,6 +181,8 @@ def _refusal(call: Call[Any], answer: Answer, data: Any, conceal: Callable[[str]
     of_code = _status_of_word(code, message) if isinstance(code, str) else STATUS_OF_GRPC.get(code or 0, 500)
     status = (embedded_status or of_code) if embedded else answer.status
     kind, arrived, advice = _meaning(status)
+    if call.credential and not issubclass(kind, RateLimited | ServiceUnavailable):
+        kind, advice = AuthenticationError if status < 500 else ServiceUnavailable, call.credential
     said = f": {message}" if message else ", without a reason that can be read"
     request_id = answer.headers.get("x-request-id")
     return kind(

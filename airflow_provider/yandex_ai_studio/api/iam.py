@@ -12,6 +12,15 @@ from airflow_provider.yandex_ai_studio.api.models import IssuedToken
 JWT_AUDIENCE = "https://iam.api.cloud.yandex.net/iam/v1/tokens"
 """What a JWT must be made out to, through whatever gateway it goes there."""
 
+CHECK_KEY = (
+    "Check the service-account key in the Airflow connection (Admin > Connections): do the key and its account still "
+    "exist? Behind a base URL, check that /iam/v1/tokens leads to the vendor."
+)
+CHECK_MACHINE = (
+    "Check that a service account is attached to the virtual machine or function that this runs on, or give the "
+    "Airflow connection (Admin > Connections) a key."
+)
+
 
 def exchange_jwt(endpoints: Endpoints, jwt: str, *, now: float) -> Call[IssuedToken]:
     """
@@ -33,6 +42,7 @@ def exchange_jwt(endpoints: Endpoints, jwt: str, *, now: float) -> Call[IssuedTo
         body={"jwt": jwt},
         parse=parse,
         authorized=False,
+        credential=CHECK_KEY,
     )
 
 
@@ -52,6 +62,7 @@ def metadata_token(endpoints: Endpoints, *, now: float) -> Call[IssuedToken]:
         headers={"Metadata-Flavor": "Google"},
         authorized=False,
         timeout=METADATA_TIMEOUT,
+        credential=CHECK_MACHINE,
     )
 
 
