@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,7 @@ from airflow_provider.yandex_ai_studio.durability.kill import (
 from support import Store, TaskInstance
 
 LOG = logging.getLogger(__name__)
+whose: ContextVar[str] = ContextVar("whose", default="nobody")
 
 
 def looks(*claims: Claim | Exception) -> Callable[[], Claim]:
@@ -209,6 +211,16 @@ def test_airflow_is_asked_about_this_very_task_instance(
         {"dag_id": "dag", "task_ids": ["generate"], "run_ids": ["run"], "map_index": map_index},
         {"key": "operation_id", "dag_id": "dag", "task_id": "generate", "run_id": "run", "map_index": of_xcom},
     ]
+
+
+def test_the_xcom_is_asked_for_as_nobody_s_attempt(ti: TaskInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a trigger's own context, Airflow 3.4 takes it for the attempt that was cleared."""
+    seen: list[str] = []
+    Airflow(monkeypatch, state="running", found="own", discards=True)
+    monkeypatch.setattr(XCom, "get_one", lambda **_: seen.append(whose.get()))
+    whose.set("the attempt that was cleared")
+    look_who_claims(ti, "own")
+    assert seen == ["nobody"]
 
 
 @pytest.mark.parametrize(
