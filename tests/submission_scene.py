@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_provider.yandex_ai_studio.api.call import Call
 from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, Operation, Usage
-from airflow_provider.yandex_ai_studio.durability.journal import KEY, Journal, Record, fingerprint_of
+from airflow_provider.yandex_ai_studio.durability.journal import KEY, Journal, Record, request_fingerprint
 from airflow_provider.yandex_ai_studio.durability.policy import Policy
 from airflow_provider.yandex_ai_studio.durability.submission import Submission, Submitted
 from airflow_provider.yandex_ai_studio.exceptions import BadRequest, RequestError, ServiceUnavailable
@@ -26,7 +26,7 @@ LOST = ServiceUnavailable("It broke off.", arrived=True)
 NOT_TAKEN = BadRequest("It is wrong.", status=400, arrived=False)
 NO_QUESTION = ServiceUnavailable("It is down.", status=503, arrived=False)
 
-KNOWN = Record(fingerprint_of(BODY, own_model=False), NOW - 60, "old", "responses", MODEL, None, 2)
+KNOWN = Record(request_fingerprint(BODY, None), NOW - 60, "old", "responses", MODEL, None, 2)
 
 
 class Scene:
@@ -103,7 +103,9 @@ class Scene:
 
     # -- the task
 
-    def run(self, *, own_model: bool = False, max_tries: int = 2, journal: Any = None, **policy: str) -> Submitted:
+    def run(
+        self, *, asked_model: str | None = None, max_tries: int = 2, journal: Any = None, **policy: str
+    ) -> Submitted:
         hook: Any = self
         return Submission(
             CALL,
@@ -114,7 +116,7 @@ class Scene:
             before=lambda: self.did.append("before"),
             policy=Policy.of(timeout=TIMEOUT, **policy),
             model=MODEL,
-            own_model=own_model,
+            asked_model=asked_model,
             max_tries=max_tries,
             log=hook,
         ).run()

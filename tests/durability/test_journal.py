@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -20,11 +21,13 @@ from airflow_provider.yandex_ai_studio.durability.journal import (
     fate_of,
     fingerprint_of,
     first_step,
+    request_fingerprint,
 )
 from airflow_provider.yandex_ai_studio.durability.policy import OnTimeout
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
+    ConfigurationError,
     NotFound,
     PermissionDenied,
     RateLimited,
@@ -95,6 +98,48 @@ def test_one_404_is_final_only_where_the_service_need_not_keep_the_result_any_lo
     assert fate_of(NotFound("x"), api="responses", age=3 * day) is Fate.WAIT
 
 
+def test_what_was_not_known_through_a_whole_wait_is_looked_for_once_more() -> None:
+    assert fate_of(NotFound("x"), api="completion", age=3600, gone=True) is Fate.SUBMIT_ANEW
+    assert fate_of(ServiceUnavailable("x"), api="completion", age=3600, gone=True) is Fate.WAIT
+    assert fate_of(DONE, api="completion", age=3600, gone=True) is Fate.TAKE
+
+
+GARBAGE: list[Any] = [
+    "a text",
+    [],
+    {},
+    7,
+    {"submitted_at": 1.0},
+    {"fingerprint": "this"},
+    {"fingerprint": None, "submitted_at": 1.0},
+    *(
+        {**asdict(RECORD), **wrong}
+        for wrong in (
+            {"submitted_at": None},
+            {"submitted_at": "then"},
+            {"waited_from": "then"},
+            {"max_tries": "2"},
+            {"api": "another"},
+            {"operation_id": "../x"},
+            {"operation_id": 7},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("value", GARBAGE, ids=repr)
+def test_what_is_no_record_is_told_as_such_and_not_taken_for_nothing(value: Any) -> None:
+    store = Store()
+    store.values[KEY] = value
+    with pytest.raises(ConfigurationError, match=f"^Delete '{KEY}' from the state of the task"):
+        Journal(store).read()
+
+
+def test_a_record_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
+    assert Record.of({**asdict(RECORD), "colour": "red"}) == RECORD
+    assert Record.of({"fingerprint": "this", "submitted_at": 1, "operation_id": "d7q1"}) == RECORD
+
+
 RUNS = Operation("d7q1", "completion")
 CANCELLED = Operation("d7q1", "completion", done=True, error=Failure(1, "cancelled"))
 DONE = Operation("d7q1", "completion", done=True, generation=ANSWER)
@@ -135,7 +180,9 @@ def test_a_cancelled_operation_is_submitted_anew_by_a_clear_alone() -> None:
     assert fate_of(CANCELLED, api="completion", age=3600, cleared=True) is Fate.SUBMIT_ANEW
 
 
-@pytest.mark.parametrize(("allowed", "now", "cleared"), [(0, 0, False), (2, 2, False), (2, 3, True), (None, 3, False)])
+@pytest.mark.parametrize(
+    ("allowed", "now", "cleared"), [(0, 0, False), (2, 2, False), (2, 3, True), (5, 1, True), (None, 3, False)]
+)
 def test_a_clear_is_known_by_the_tries_that_it_adds(allowed: int | None, now: int, cleared: bool) -> None:
     assert Record("this", 1.0, "d7q1", max_tries=allowed).cleared(now) is cleared
 
@@ -153,11 +200,12 @@ def test_a_clear_starts_over_where_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", ["modelUri", "model"])
-def test_a_default_model_is_no_part_of_what_a_task_asks_for(name: str) -> None:
-    one, other = {"text": "x", name: "gpt://f/m"}, {"text": "x", name: "gpt://f/n"}
-    assert fingerprint_of(one, own_model=False) == fingerprint_of(other, own_model=False)
-    assert fingerprint_of(one) != fingerprint_of(other)
-    assert fingerprint_of(one) != fingerprint_of(one, own_model=False)
+def test_a_model_is_part_of_a_request_in_the_words_of_the_task_alone(name: str) -> None:
+    one, other = {"text": "x", name: "gpt://f/m"}, {"text": "x", name: "gpt://g/n"}
+    for words in (None, "m", "gpt://f/m"):
+        assert request_fingerprint(one, words) == request_fingerprint(other, words)
+    assert len({request_fingerprint(one, words) for words in (None, "m", "n")}) == 3
+    assert request_fingerprint(one, "m") != request_fingerprint({**one, "text": "y"}, "m")
 
 
 @given(record=records)
@@ -237,8 +285,8 @@ def test_without_a_store_nothing_is_remembered() -> None:
 
 
 def test_a_fingerprint_tells_requests_apart_and_reveals_nothing() -> None:
-    body: dict[str, Any] = {"modelUri": "gpt://f/m", "messages": [{"role": "user", "text": "secret plans"}]}
+    body: dict[str, Any] = {"temperature": 0.3, "messages": [{"role": "user", "text": "secret plans"}]}
     reordered = dict(reversed(body.items()))
     assert fingerprint_of(body) == fingerprint_of(reordered)
-    assert fingerprint_of(body) != fingerprint_of({**body, "modelUri": "gpt://f/n"})
+    assert fingerprint_of(body) != fingerprint_of({**body, "temperature": 0.4})
     assert "secret" not in fingerprint_of(body)

@@ -44,7 +44,7 @@ def submission(hook: YandexAIStudioHook, store: Store, log: Any, **policy: Any) 
         before=lambda: None,
         policy=Policy.of(timeout=60, **policy),
         model=request.model_uri,
-        own_model=False,
+        asked_model=None,
         max_tries=0,
         log=log,
     )

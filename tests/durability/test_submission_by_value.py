@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider.yandex_ai_studio.api.models import Failure, Operation
 from airflow_provider.yandex_ai_studio.durability import submission
-from airflow_provider.yandex_ai_studio.durability.journal import Journal, Record, fingerprint_of
+from airflow_provider.yandex_ai_studio.durability.journal import Journal, Record, request_fingerprint
 from airflow_provider.yandex_ai_studio.durability.submission import (
     PAUSES,
     QUESTION_TIMEOUT,
@@ -78,9 +78,9 @@ def test_a_first_attempt_writes_its_intent_down_submits_and_writes_the_id_down(c
 
 def test_a_model_that_the_task_names_is_part_of_what_was_asked_for() -> None:
     scene = Scene()
-    scene.run(own_model=True)
+    scene.run(asked_model=MODEL)
     assert scene.kept is not None
-    assert scene.kept.fingerprint == fingerprint_of(BODY, own_model=True) != KNOWN.fingerprint
+    assert scene.kept.fingerprint == request_fingerprint(BODY, MODEL) != KNOWN.fingerprint
 
 
 @pytest.mark.parametrize("seen", [RUNNING, DONE], ids=["runs", "done"])
@@ -123,6 +123,18 @@ def test_one_that_is_just_in_time_keeps_its_deadline() -> None:
 def test_one_that_the_service_need_not_keep_any_more_is_submitted_anew_where_it_is_gone(age: float, anew: bool) -> None:
     scene = Scene(replace(KNOWN, submitted_at=NOW - age), looks=(NotFound("Gone.", status=404),))
     assert (scene.run() == SUBMITTED) is anew
+
+
+@pytest.mark.parametrize(("seen", "stays"), [(DONE, True), (RUNNING, False), (NO_QUESTION, False)], ids=str)
+@pytest.mark.parametrize("refusal", [NOT_TAKEN, ConfigurationError("No extra.")], ids=repr)
+def test_an_answer_that_another_request_was_to_replace_stays_where_that_one_is_refused(
+    seen: Any, stays: bool, refusal: Exception
+) -> None:
+    record = replace(KNOWN, fingerprint="another")
+    scene = Scene(record, looks=(seen,), sends=(refusal,))
+    with pytest.raises(type(refusal)):
+        scene.run()
+    assert scene.kept == (record if stays else None)
 
 
 @pytest.mark.parametrize("cleared", [True, False])

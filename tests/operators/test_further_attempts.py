@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, Tas
 
 from airflow_provider.yandex_ai_studio.durability.journal import KEY
 from airflow_provider.yandex_ai_studio.emulator import Emulator
-from airflow_provider.yandex_ai_studio.exceptions import OperationCancelled, OperationTimeout
+from airflow_provider.yandex_ai_studio.exceptions import OperationCancelled, OperationExpired, OperationTimeout
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from faults import Task
 from support import API_KEY, FOLDER, SteppedTime, Store
@@ -222,12 +222,49 @@ def test_another_default_of_the_connection_does_not_give_up_what_was_paid_for(
     task.hook = change_default("aliceai-llm")
     assert task.defer().operation_id == first.operation_id
     said = capsys.readouterr().out
-    assert f"asked of gpt://{FOLDER}/yandexgpt. The connection's default is gpt://{FOLDER}/aliceai-llm now" in said
+    assert f"asked of gpt://{FOLDER}/yandexgpt. By the connection, that is gpt://{FOLDER}/aliceai-llm now" in said
     clock.sleep(4000)
     assert "ducks" in task.operator().execute(task.context)
     assert task.submissions == 1
     assert task.defer(model="aliceai-llm").operation_id != first.operation_id  # the task itself asks for another
     task.hook.get_conn().close()
+
+
+@pytest.mark.parametrize("model", [None, "yandexgpt"])
+def test_another_folder_of_the_connection_does_not_give_up_what_was_paid_for(
+    task: Task, clock: SteppedTime, connect: Callable[..., None], emulator: Emulator, model: str | None
+) -> None:
+    first = task.defer(model=model)
+    connect(host=emulator.url, password=API_KEY, extra={"folder_id": "b1gother"})
+    task.hook = YandexAIStudioHook(clock=lambda: clock.now, sleep=clock.sleep)
+    assert task.defer(model=model).operation_id == first.operation_id
+    clock.sleep(4000)
+    assert "ducks" in task.operator(model=model).execute(task.context)
+    assert task.submissions == 1
+    task.hook.get_conn().close()
+
+
+def test_an_answer_that_a_gateway_hid_through_a_whole_wait_is_taken_by_the_next_attempt(
+    task: Task, clock: SteppedTime, emulator: Emulator
+) -> None:
+    first = task.defer()
+    emulator.fault("operations.get", "status", status=404, times=None)
+    with pytest.raises(OperationExpired):
+        told(task, first, "expired")
+    emulator.clear_faults()
+    clock.sleep(4000)
+    assert "ducks" in task.operator().execute(task.context)
+    assert task.submissions == 1
+    assert task.store.values[KEY]["gone"] is False
+
+
+def test_one_that_is_not_there_at_another_look_either_is_submitted_anew(task: Task, emulator: Emulator) -> None:
+    first = task.defer()
+    emulator.fault("operations.get", "status", status=404, times=None)
+    with pytest.raises(OperationExpired):
+        told(task, first, "expired")
+    assert task.defer().operation_id != first.operation_id
+    assert task.submissions == 2
 
 
 def test_a_record_of_the_release_before_is_found(task: Task) -> None:

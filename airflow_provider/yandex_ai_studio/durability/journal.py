@@ -11,15 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from airflow_provider.yandex_ai_studio.answers.outcome import CANCELLED
+from airflow_provider.yandex_ai_studio.api.endpoints import is_id
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
 from airflow_provider.yandex_ai_studio.durability.policy import OnClear, OnTimeout
-from airflow_provider.yandex_ai_studio.exceptions import NotFound, RequestError
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, NotFound, RequestError
 from airflow_provider.yandex_ai_studio.waiting.decision import is_past_retention
 
 KEY = "yandex_ai_studio_operation"
@@ -41,8 +42,9 @@ class Record:
     :param operation_id: What came of it; None while nobody knows.
     :param model: The model that was asked.
     :param waited_from: From when the deadline counts, if not from the submission.
-    :param max_tries: How many tries Airflow allowed the last attempt that saw it. A clear makes them more, a retry
+    :param max_tries: How many tries Airflow allowed the last attempt that saw it. A clear counts them anew, a retry
         does not.
+    :param gone: An attempt has failed because the service does not know it (any more).
     """
 
     fingerprint: str
@@ -52,6 +54,30 @@ class Record:
     model: str | None = None
     waited_from: float | None = None
     max_tries: int | None = None
+    gone: bool = False
+
+    @classmethod
+    def of(cls, value: Any) -> Record:
+        """
+        Read what is written down. What a later release writes beside it is ignored.
+
+        :raises ConfigurationError: It is no record: somebody has edited it, or a later release writes another one.
+        """
+        told = {"fingerprint": None, "submitted_at": None, **(value if isinstance(value, Mapping) else {})}
+        record = cls(**{field.name: told[field.name] for field in fields(cls) if field.name in told})
+        numbers = (record.submitted_at, record.waited_from or 0.0, record.max_tries or 0)
+        if (
+            not isinstance(record.fingerprint, str)
+            or record.api not in get_args(Api)
+            or not (record.operation_id is None or is_id(record.operation_id))
+            or not all(isinstance(number, int | float) for number in numbers)
+        ):
+            raise ConfigurationError(
+                f"Delete {KEY!r} from the state of the task, to submit and pay anew; or run the task with the release "
+                "of this package that wrote it.\n"
+                "It is to say what an earlier attempt has submitted, and can't be read. Nothing was sent."
+            )
+        return record
 
     def deadline(self, timeout: float) -> float:
         """Return when to stop waiting, in seconds since the epoch."""
@@ -59,7 +85,7 @@ class Record:
 
     def cleared(self, max_tries: int) -> bool:
         """Tell whether the task was cleared since: a person wishes it to run again."""
-        return self.max_tries is not None and max_tries > self.max_tries
+        return self.max_tries is not None and max_tries != self.max_tries
 
 
 class Step(Enum):
@@ -83,15 +109,20 @@ class Fate(Enum):
     REPLACE = "it runs past its deadline, and on_timeout='resubmit': cancel it, then submit the request anew"
 
 
-def fingerprint_of(body: Mapping[str, Any] | None, *, own_model: bool = True) -> str:
-    """
-    Return what tells one request of a task from another, without revealing its text.
-
-    :param own_model: The task names the model. If not, it is a default of the connection, and a change of that does
-        not make another request: what was paid for is not given up because of it.
-    """
-    asked = {name: value for name, value in (body or {}).items() if own_model or name not in MODEL_FIELDS}
+def fingerprint_of(asked: Mapping[str, Any]) -> str:
+    """Return what tells things that are asked from others, without revealing a text."""
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def request_fingerprint(body: Mapping[str, Any] | None, model: str | None) -> str:
+    """
+    Return what tells one request of a task from another.
+
+    :param model: The model in the task's own words, or None. What the connection adds to them, its default or its
+        folder, makes no other request: what was paid for is not given up because a connection was edited.
+    """
+    asked = {name: value for name, value in (body or {}).items() if name not in MODEL_FIELDS}
+    return fingerprint_of({**asked, "model": model} if model else asked)
 
 
 def first_step(record: Record | None, fingerprint: str, *, cleared: bool = False, on_clear: OnClear = "keep") -> Step:
@@ -113,6 +144,7 @@ def fate_of(
     late: bool = False,
     cleared: bool = False,
     on_timeout: OnTimeout = "wait",
+    gone: bool = False,
 ) -> Fate:
     """
     Decide what becomes of a known operation. One look that fails decides nothing: the wait has the patience for it.
@@ -121,6 +153,7 @@ def fate_of(
     :param late: Its deadline has passed.
     :param cleared: The task was cleared since an attempt last saw it. A cancelled operation is then submitted anew;
         without a clear, its cancellation is a person's, and no retry undoes it.
+    :param gone: An attempt has failed because the service did not know it, through a whole wait.
     """
     waits_again = late and (cleared or on_timeout == "wait")
     match seen:
@@ -137,7 +170,7 @@ def fate_of(
             return Fate.SUBMIT_ANEW
         case Operation():
             return Fate.TAKE
-        case NotFound() if is_past_retention(api, age):
+        case NotFound() if gone or is_past_retention(api, age):
             return Fate.SUBMIT_ANEW
         case _:
             return Fate.WAIT_AGAIN if waits_again else Fate.WAIT
@@ -176,12 +209,11 @@ class Journal:
         Return the last submission, or None where there was none.
 
         An error of the store is raised: it must not be taken for "nothing was submitted".
+
+        :raises ConfigurationError: As :meth:`Record.of` does.
         """
         value = self._store.get(KEY) if self._store else None
-        if value is None:
-            return None
-        known = {field.name for field in fields(Record)}
-        return Record(**{name: item for name, item in dict(value).items() if name in known})
+        return None if value is None else Record.of(value)
 
     def write(self, record: Record) -> None:
         """Write the last submission down."""
@@ -194,10 +226,24 @@ class Journal:
         if record is not None and record.operation_id == operation_id:
             self._forget()
 
-    def withdraw(self, record: Record) -> None:
-        """Forget this very record, but not what another attempt of the task has written over it."""
-        if self.read() == record:
+    def mark_gone(self, operation_id: str) -> None:
+        """Note that the service does not know an operation. Where a gateway said so, the next attempt finds it."""
+        record = self.read()
+        if record is not None and record.operation_id == operation_id:
+            self.write(replace(record, gone=True))
+
+    def withdraw(self, record: Record, before: Record | None = None) -> None:
+        """
+        Forget this very record, but not what another attempt of the task has written over it.
+
+        :param before: What it was written over, and is true again.
+        """
+        if self.read() != record:
+            return
+        if before is None:
             self._forget()
+        else:
+            self.write(before)
 
     def _forget(self) -> None:
         if self._store:

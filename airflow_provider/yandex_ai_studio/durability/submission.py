@@ -22,8 +22,8 @@ from airflow_provider.yandex_ai_studio.durability.journal import (
     Record,
     Step,
     fate_of,
-    fingerprint_of,
     first_step,
+    request_fingerprint,
 )
 from airflow_provider.yandex_ai_studio.durability.policy import Policy
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -77,7 +77,7 @@ class Submission:
     :param question: What the service is asked, free of charge, before it gets a request again that it may have taken.
     :param before: Called before anything is submitted, but not for a known operation; it may raise.
     :param model: The model that it asks.
-    :param own_model: The task names that model; else it is the connection's default.
+    :param asked_model: How the task itself names that model; None where it is the connection's default.
     :param max_tries: How many tries Airflow allows the task.
     """
 
@@ -92,13 +92,13 @@ class Submission:
         before: Callable[[], None],
         policy: Policy,
         model: str,
-        own_model: bool,
+        asked_model: str | None,
         max_tries: int,
         log: Logger,
     ) -> None:
         self._call = call
         self._api: Api = api
-        self._fingerprint = fingerprint_of(call.body, own_model=own_model)
+        self._fingerprint = request_fingerprint(call.body, asked_model)
         self._hook = hook
         self._journal = journal
         self._question = question
@@ -131,15 +131,16 @@ class Submission:
             if fate not in (Fate.SUBMIT_ANEW, Fate.REPLACE):
                 return self._found(record, fate, seen, cleared)
         self._before()
+        kept = None
         if record is not None and (step in (Step.REPLACE, Step.START_OVER) or fate is Fate.REPLACE):
-            self._cancel(record)
+            kept = self._give_up(record)
         pauses = iter(PAUSES)
         if record is not None and step is Step.SETTLE_UNKNOWN:
             pauses = iter((0.0, *PAUSES))
             self._settle_unknown(
                 record, f"an earlier attempt began it at {_utc(record.submitted_at)} and was cut off", pauses
             )
-        return self._submit(pauses)
+        return self._submit(pauses, kept)
 
     def _look(self, record: Record, cleared: bool) -> tuple[Fate, Operation | None]:
         now = self._hook.clock()
@@ -155,6 +156,7 @@ class Submission:
             late=now >= record.deadline(self._policy.timeout),
             cleared=cleared,
             on_timeout=self._policy.on_timeout,
+            gone=record.gone,
         )
         self._log.info("Operation %s: %s", record.operation_id, fate.value)
         return fate, seen if isinstance(seen, Operation) else None
@@ -163,11 +165,11 @@ class Submission:
         """Go on with a known operation; and write down what another attempt must know of this one."""
         if record.model not in (None, self._model):
             self._log.info(
-                "It was asked of %s. The connection's default is %s now: that is for what is submitted from now on.",
+                "It was asked of %s. By the connection, that is %s now, for what is submitted from now on.",
                 record.model,
                 self._model,
             )
-        known = replace(record, max_tries=self._max_tries)
+        known = replace(record, max_tries=self._max_tries, gone=False)
         if fate is Fate.WAIT_AGAIN:
             known = replace(known, waited_from=self._hook.clock())
         if known != record:
@@ -176,19 +178,26 @@ class Submission:
         deadline = known.deadline(self._policy.timeout)
         return Submitted(str(known.operation_id), known.submitted_at, deadline, seen, cleared)
 
-    def _cancel(self, record: Record) -> None:
+    def _give_up(self, record: Record) -> Record | None:
+        """Cancel an operation that another one takes the place of; return it where it has its answer all the same."""
         operation_id = str(record.operation_id)
         with suppress(RequestError):  # then the cancellation says why
             if self._hook.get_operation(operation_id, record.api, repeat=False).done:
                 self._log.info("Operation %s is done: nothing to cancel. Its answer is not used.", operation_id)
-                return
+                return record
         try:
             self._hook.cancel_operation(operation_id, record.api)
             self._log.info("Asked the service to cancel operation %s", operation_id)
         except RequestError as error:
             self._log.warning("%s It may run to its end, and be billed.", error)
+        return None
 
-    def _submit(self, pauses: Iterator[float]) -> Submitted:
+    def _submit(self, pauses: Iterator[float], kept: Record | None) -> Submitted:
+        """
+        Submit.
+
+        :param kept: An operation with an answer that this submission replaces. Where it is refused, that one stays.
+        """
         client = self._hook.get_conn()  # what is wrong with it is no unknown submission
         lost = 0
         while True:
@@ -200,11 +209,11 @@ class Submission:
             try:
                 operation = client.send(self._call)
             except ConfigurationError:
-                self._strike_out(intent)
+                self._strike_out(intent, kept)
                 raise
             except RequestError as error:
                 if not error.arrived:
-                    self._strike_out(intent)
+                    self._strike_out(intent, kept)
                     raise
                 lost += 1
                 if lost == SUBMISSIONS:
@@ -232,10 +241,10 @@ class Submission:
                 within(error),
             )
 
-    def _strike_out(self, intent: Record) -> None:
+    def _strike_out(self, intent: Record, kept: Record | None) -> None:
         """Nothing was submitted. If that can't be written down, the next attempt suspects more than was."""
         try:
-            self._journal.withdraw(intent)
+            self._journal.withdraw(intent, before=kept)
         except Exception as error:
             self._log.warning(
                 "The intent to submit could not be struck out (%s); nothing was submitted.", within(error)

@@ -52,7 +52,7 @@ from airflow_provider.yandex_ai_studio.telemetry import (
     tell,
     telling_failures,
 )
-from airflow_provider.yandex_ai_studio.waiting.decision import Wait
+from airflow_provider.yandex_ai_studio.waiting.decision import Wait, is_past_retention
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -104,7 +104,7 @@ class OperationOperator(GenerationOperator):
             before=partial(self.before_submission, request),
             policy=policy,
             model=request.model_uri,
-            own_model=bool(self.model),
+            asked_model=self.model or None,
             max_tries=context["ti"].max_tries,
             log=self.log,
         )
@@ -215,8 +215,10 @@ class OperationOperator(GenerationOperator):
         """Strike out what came to nothing, when that is told; and end the attempt as its author and Airflow would."""
         try:
             yield
-        except (OperationCancelled, OperationExpired, OperationFailed):
-            self._strike_out(context, wait.operation_id)
+        except (OperationCancelled, OperationExpired, OperationFailed) as error:
+            age = self.hook.clock() - wait.submitted_at
+            doubtful = isinstance(error, OperationExpired) and not is_past_retention(wait.api, age)
+            self._strike_out(context, wait.operation_id, doubtful=doubtful)
             raise
         except (OperationTimeout, RateLimited, ServiceUnavailable) as error:  # the last two: at the deadline
             limit = limit_of(self, context["ti"].start_date)
@@ -257,12 +259,17 @@ class OperationOperator(GenerationOperator):
         settings = vars(self.hook).get("settings")
         return tags_of(self.conn_id, self.model or (settings.model if settings else None))
 
-    def _strike_out(self, context: Context, operation_id: str | None) -> None:
-        """Spare the next attempt a look at what came to nothing: it may not get through, and cost the attempt."""
+    def _strike_out(self, context: Context, operation_id: str | None, *, doubtful: bool = False) -> None:
+        """
+        Spare the next attempt a look at what came to nothing: it may not get through, and cost the attempt.
+
+        :param doubtful: It is to look once more: a gateway may have lost the way to what is there.
+        """
         if operation_id is None:
             return
+        journal = self._journal(context)
         try:
-            self._journal(context).strike_out(operation_id)
+            journal.mark_gone(operation_id) if doubtful else journal.strike_out(operation_id)
         except Exception as error:
             self.log.warning(
                 "Operation %s came to nothing, and could not be struck out (%s): another attempt looks at it first.",
