@@ -7,7 +7,7 @@ import ssl
 import certifi
 import pytest
 
-from airflow_provider.yandex_ai_studio.client.network import Network, Proxy, is_local, is_public, proxy_for
+from airflow_provider.yandex_ai_studio.client.network import Network, Proxy, is_local, is_public, proxy_for, shown_path
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from wire import Authority
 
@@ -187,3 +187,23 @@ def test_what_can_t_be_trusted_is_named_with_the_reason(content, reason, tmp_pat
 def test_a_path_that_no_file_can_have_is_named_with_the_reason():
     with pytest.raises(ConfigurationError, match=r"can't be used \(embedded null (byte|character)\)"):
         Network("/keys/\0.pem", {})
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/etc/my certs/ca.pem", True),
+        ("~/ca.pem", True),
+        ("./ca.pem", True),
+        ("ca.pem", True),
+        ("AQVNcanary" + "x" * 30, False),
+        ('{"private_key": "canary"}', False),
+        ("-----BEGIN PRIVATE KEY-----\ncanary\n", False),
+        ("/etc/ssl/" + "x" * 300, False),
+    ],
+)
+def test_a_key_that_went_into_the_field_of_a_path_is_not_repeated(path: str, shown: bool) -> None:
+    assert (shown_path(path) == path) is shown
+    with pytest.raises(ConfigurationError) as error:
+        Network(path, {})
+    assert (path in str(error.value)) is shown

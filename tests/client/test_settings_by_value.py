@@ -23,6 +23,7 @@ PRICED = (
     'has no list of prices in `prices`; it must be like {"currency": "RUB", "yandexgpt": {"async": {"input": 0.1, '
     '"output": 0.1}}}, per 1,000 tokens'
 )
+MISPLACED = "has what does not belong there"
 IN_THE_CLEAR = "would send the credential through the internet without encryption. Use https://"
 
 
@@ -54,7 +55,22 @@ def odd(where: str) -> str:
         ({"password": None, "iam_token": "t1.é"}, odd("`iam_token`")),
         ({"folder_id": "b1g\tb1g"}, odd("`folder_id`")),
         ({"transport": "soap"}, "has 'soap' in `transport`; it must be one of rest, grpc"),
-        ({"timeout": "0"}, "has '0' in `timeout`; it must be a number above 0"),
+        ({"timeout": "0"}, "has '0' in `timeout`; it must be a number above 0, up to 86,400"),
+        ({"timeout": 86_401}, "has 86401 in `timeout`; it must be a number above 0, up to 86,400"),
+        (
+            {"polls_per_second": 1e7},
+            "has 10000000.0 in `polls_per_second`; it must be a number above 0, up to 1,000,000",
+        ),
+        ({"timeout": "AQVNcanary" + "x" * 30}, f"{MISPLACED} in `timeout`; it must be a number above 0, up to 86,400"),
+        ({"transport": '{"private_key": "canary"}'}, f"{MISPLACED} in `transport`; it must be one of rest, grpc"),
+        (
+            {"disable_data_logging": "AQVNcanary" + "x" * 30},
+            f"{MISPLACED} in `disable_data_logging`; it must be true or false",
+        ),
+        (
+            {"password": None, "service_account_json_path": '{"private_key": "canary"}'},
+            "names a file in `service_account_json_path` that can't be read (No such file or directory: what is there)",
+        ),
         ({"disable_data_logging": "no"}, "has 'no' in `disable_data_logging`; it must be true or false"),
         ({"prices": "free"}, PRICED),
         ({"prices": '"currency"'}, PRICED),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -101,9 +102,14 @@ class Network:
         reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)
         return ConfigurationError(
             f"Correct {self._ca_named_by or 'the installation of certifi'}: it must be the path of a PEM file with "
-            f"certificates, on workers and triggerer alike.\n{self.ca_path} can't be used ({within(reason or error)}). "
-            "Nothing was sent to the service."
+            f"certificates, on workers and triggerer alike.\n{shown_path(self.ca_path)} can't be used "
+            f"({within(reason or error)}). Nothing was sent to the service."
         )
+
+
+def shown_path(path: str) -> str:
+    """Return a path as an error may repeat it; what is none may be a key that went into the wrong field."""
+    return path if re.fullmatch(r"[/~.][^\n\"{}]{0,255}", path) or len(path) <= 24 else "what is there"
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ from airflow_provider.yandex_ai_studio.client.credentials import (
     MetadataService,
     ServiceAccountKey,
 )
-from airflow_provider.yandex_ai_studio.client.network import is_local, is_public
+from airflow_provider.yandex_ai_studio.client.network import is_local, is_public, shown_path
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 POLLS_PER_SECOND = 40.0
@@ -27,6 +27,9 @@ POLLS_PER_SECOND = 40.0
 
 SUBMITS_PER_SECOND = 8.0
 """Submissions a second. The vendor's default quota is 10 for a whole cloud."""
+
+LONGEST_TIMEOUT = 86_400.0
+"""Seconds that a request may be given: no answer takes a day, and timers take no more than some years."""
 
 CREDENTIAL_FIELDS = ("service_account_json", "service_account_json_path", "iam_token", "use_metadata_service")
 FIELDS = (
@@ -128,7 +131,7 @@ class Settings:
             submits_per_second=fields.positive("submits_per_second") or SUBMITS_PER_SECOND,
             prices=fields.prices(),
             data_logging=not fields.flag("disable_data_logging"),
-            timeout=fields.positive("timeout"),
+            timeout=fields.positive("timeout", LONGEST_TIMEOUT),
             transport=fields.choice("transport", TRANSPORTS) or "rest",
             grpc_target=fields.target(endpoints),
             ca_bundle=fields.text("ca_bundle"),
@@ -182,10 +185,10 @@ class _Fields:
     def choice(self, name: str, choices: Sequence[str]) -> str | None:
         value = self.text(name)
         if value is not None and value not in choices:
-            raise self._wrong(f"has {value!r} in `{name}`; it must be one of {', '.join(choices)}")
+            raise self._wrong(f"has {_shown(value)} in `{name}`; it must be one of {', '.join(choices)}")
         return value
 
-    def positive(self, name: str) -> float | None:
+    def positive(self, name: str, most: float = 1e6) -> float | None:
         value = self._values.get(name)
         if value is None:
             return None
@@ -193,8 +196,8 @@ class _Fields:
             number = 0.0 if isinstance(value, bool) else float(value)
         except (TypeError, ValueError, OverflowError):
             number = 0.0
-        if not 0 < number < float("inf"):
-            raise self._wrong(f"has {value!r} in `{name}`; it must be a number above 0")
+        if not 0 < number <= most:
+            raise self._wrong(f"has {_shown(value)} in `{name}`; it must be a number above 0, up to {most:,.0f}")
         return number
 
     def flag(self, name: str) -> bool:
@@ -202,7 +205,7 @@ class _Fields:
         if isinstance(value, str):
             value = {"true": True, "false": False}.get(value.strip().lower(), value)
         if not isinstance(value, bool):
-            raise self._wrong(f"has {value!r} in `{name}`; it must be true or false")
+            raise self._wrong(f"has {_shown(value)} in `{name}`; it must be true or false")
         return value
 
     def prices(self) -> Mapping[str, Any] | None:
@@ -273,7 +276,7 @@ class _Fields:
             except (OSError, UnicodeDecodeError) as error:
                 reason = getattr(error, "strerror", None) or "it is no text"
                 raise self._wrong(
-                    f"names a file in `service_account_json_path` that can't be read ({reason}: {path})"
+                    f"names a file in `service_account_json_path` that can't be read ({reason}: {shown_path(path)})"
                 ) from None
         return ServiceAccountKey.of(self._values["service_account_json"], where="service_account_json")
 
@@ -290,6 +293,12 @@ def _is_priced(modes: Any) -> bool:
 
 def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _shown(value: Any) -> str:
+    """Return a value as an error may repeat it; a longer one may be a key that went into the wrong field."""
+    shown = repr(value)
+    return shown if len(shown) <= 24 else "what does not belong there"
 
 
 def _port_is_good(url: str) -> bool:
