@@ -127,6 +127,12 @@ def test_what_a_response_holds_has_a_status(
 CALLED = {"type": "function_call", "name": "f", "arguments": '{"a": 1}'}
 
 
+def test_of_an_answer_that_was_cut_off_no_call_is_taken_for_half_of_it_would_be_another() -> None:
+    assert response("incomplete", says("po"), CALLED).generation == Generation("po", "truncated", USED, "m")
+    cut = response("incomplete", CALLED)
+    assert (cut.generation, cut.error and cut.error.code) == (None, "incomplete")
+
+
 @pytest.mark.parametrize(("beside", "text"), [([], ""), ([says("Wait.")], "Wait.")], ids=["alone", "beside a text"])
 def test_calls_of_functions_are_the_answer_of_a_response(beside: list[Any], text: str) -> None:
     assert response("completed", *beside, CALLED).generation == Generation(
