@@ -169,7 +169,8 @@ def test_the_test_button_says_that_a_credential_is_not_accepted(
     with Emulator(api_key="AQVNanother", folder_id=FOLDER) as elsewhere:  # it knows none of these
         works, said = opened(**given, host=elsewhere.url).test_connection()
     assert not works
-    assert "Check the credential" in said
+    assert said.startswith("Check the ")
+    assert "in the Airflow connection (Admin > Connections)" in said
     for secret in (API_KEY, given.get("extra", {}).get("iam_token", "t1."), "PRIVATE KEY", "eyJ"):
         assert secret not in said
 

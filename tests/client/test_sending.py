@@ -75,8 +75,23 @@ def test_a_call_goes_with_its_headers_and_its_body_as_utf_8() -> None:
     assert http_request(replace(CALL, body=None), None, SETTINGS).body is None
 
 
-def test_the_timeout_of_a_connection_goes_before_that_of_a_call() -> None:
-    assert http_request(CALL, None, replace(SETTINGS, timeout=3.0)).timeout == 3.0
+@pytest.mark.parametrize(
+    ("call", "connection", "seconds"),
+    [
+        (60.0, None, 60.0),
+        (60.0, 3.0, 3.0),
+        (60.0, 600.0, 600.0),
+        (180.0, 600.0, 600.0),
+        (180.0, None, 180.0),
+        (10.0, None, 10.0),
+        (10.0, 600.0, 10.0),
+        (10.0, 3.0, 3.0),
+    ],
+)
+def test_the_timeout_of_a_connection_goes_before_that_of_a_call_but_stretches_none_that_is_to_be_short(
+    call: float, connection: float | None, seconds: float
+) -> None:
+    assert http_request(replace(CALL, timeout=call), None, replace(SETTINGS, timeout=connection)).timeout == seconds
 
 
 @pytest.mark.parametrize("value", ["Bearer t1.canary\nX: y", "Bearer canaryé"])

@@ -58,7 +58,8 @@ class Call(Generic[T]):
     :param headers: What the endpoint asks for beside the usual headers.
     :param authorized: The request carries the credential.
     :param project: The folder goes along as OpenAI's project.
-    :param timeout: Seconds that the request may take.
+    :param timeout: Seconds that the request may take. The connection's own go before, but for a call that is to be
+        short: of less than :data:`REQUEST_TIMEOUT`.
     :param credential: What to check where a call for a token is refused. A refusal is one of the credential then, and
         no answer about what the token is for.
     :param rpc: The same call over gRPC, where there is one.

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from airflow_provider.yandex_ai_studio.api.call import Answer, Call, no_answer, result_of, unsendable
+from airflow_provider.yandex_ai_studio.api.call import REQUEST_TIMEOUT, Answer, Call, no_answer, result_of, unsendable
 from airflow_provider.yandex_ai_studio.client.body import MAX_BODY, TooLong
 from airflow_provider.yandex_ai_studio.client.causes import NO_ANSWER_IN_TIME as NO_ANSWER_IN_TIME
 from airflow_provider.yandex_ai_studio.client.causes import cause_of, chain_of
@@ -74,7 +74,13 @@ def http_request(call: Call[Any], authorization: str | None, settings: Settings)
         body = None if call.body is None else json.dumps(call.body, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise unsendable(call, f"what it is to say can't be written as JSON ({type(error).__name__})") from None
-    return HttpRequest(call.method, call.url, headers, body, settings.timeout or call.timeout)
+    return HttpRequest(call.method, call.url, headers, body, _time_for(call, settings))
+
+
+def _time_for(call: Call[Any], settings: Settings) -> float:
+    """Return the seconds that a call may take: the connection's, unless the call is one that is to be short."""
+    own = settings.timeout or call.timeout
+    return own if call.timeout >= REQUEST_TIMEOUT else min(own, call.timeout)
 
 
 @contextmanager
