@@ -10,17 +10,19 @@ import pytest
 from airflow_provider.yandex_ai_studio.api.models import Operation
 from airflow_provider.yandex_ai_studio.client.retry import ATTEMPTS
 from airflow_provider.yandex_ai_studio.client.settings import Settings
-from airflow_provider.yandex_ai_studio.durability.resume import Wakeup, last_look, least_deferral
+from airflow_provider.yandex_ai_studio.durability.resume import LAST_PAUSES, Wakeup, last_look, least_deferral
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
+    BadRequest,
     ConnectionNotFound,
+    NotFound,
     OperationExpired,
     OperationTimeout,
     PermissionDenied,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
-from airflow_provider.yandex_ai_studio.waiting.decision import Outcome, Wait
+from airflow_provider.yandex_ai_studio.waiting.decision import REFUSAL_SECONDS, Outcome, Wait
 from support import SteppedTime
 
 LOG: Any = logging.getLogger(__name__)
@@ -37,7 +39,12 @@ class Look:
         self.wait = Wait(submitted.id, clock.now, clock.now + 7200)
 
     def __call__(self, outcome: Outcome) -> Operation | None:
-        return last_look(self.hook, Wakeup(self.wait, outcome), LOG)
+        """Return what was seen; None where the wait goes on, as it then is."""
+        seen = last_look(self.hook, Wakeup(self.wait, outcome), LOG)
+        if isinstance(seen, Wait):
+            self.wait = seen
+            return None
+        return seen
 
     def refuse(self, status: int, times: int | None) -> None:
         self.emulator.fault("operations.get", "status", status=status, times=times)
@@ -75,15 +82,30 @@ def test_one_refusal_costs_nobody_an_answer(look: Look, clock: SteppedTime, stat
     assert seen.generation is not None
 
 
+@pytest.mark.parametrize(
+    ("status", "error"), [(400, BadRequest), (401, AuthenticationError), (403, PermissionDenied), (404, NotFound)]
+)
+def test_a_refusal_that_meets_the_workers_alone_is_told_after_the_five_minutes_that_a_trigger_gives_it(
+    look: Look, clock: SteppedTime, status: int, error: type[Exception]
+) -> None:
+    look.refuse(status, None)
+    began = clock.now
+
+    def look_again_and_again() -> None:
+        while look("ended") is None:
+            clock.sleep(5)
+
+    with pytest.raises(error, match=f"{look.wait.operation_id} was submitted before that, and is not cancelled"):
+        look_again_and_again()
+    assert clock.now - began == pytest.approx(REFUSAL_SECONDS + sum(LAST_PAUSES), abs=sum(LAST_PAUSES) + 5)
+
+
 @pytest.mark.parametrize(("status", "error"), [(401, AuthenticationError), (403, PermissionDenied)])
-def test_a_refusal_that_lasts_is_told(look: Look, status: int, error: type[Exception]) -> None:
+def test_a_refusal_that_ended_the_wait_is_told_at_once(look: Look, status: int, error: type[Exception]) -> None:
     look.refuse(status, None)
     with pytest.raises(error):
-        look("ended")
-    asked = look.reads
-    with pytest.raises(error):
         look("refused")
-    assert look.reads == asked + 1  # the trigger has had the patience
+    assert look.reads == 1  # the trigger has had the patience
 
 
 def test_a_connection_that_is_not_found_for_a_moment_costs_nobody_an_answer(
@@ -105,10 +127,12 @@ def test_a_connection_that_is_not_found_for_a_moment_costs_nobody_an_answer(
     waking.get_conn().close()
     assert seen is not None
     assert seen.generation is not None
-    answers[:] = [ConnectionNotFound("it is gone")] * 4
+    answers[:] = [ConnectionNotFound("it is gone")] * 8
     look.hook = YandexAIStudioHook(clock=lambda: clock.now, sleep=clock.sleep)
     monkeypatch.setattr(look.hook, "_looked_up", looked_up)
-    with pytest.raises(ConnectionNotFound):
+    assert look("ended") is None
+    clock.sleep(4000)
+    with pytest.raises(ConnectionNotFound):  # its deadline has passed
         look("ended")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,17 +22,17 @@ from airflow_provider.yandex_ai_studio.durability.resume import (
     margin_before,
 )
 from airflow_provider.yandex_ai_studio.exceptions import (
+    ConfigurationError,
     ConnectionNotFound,
     NotFound,
     OperationExpired,
     OperationTimeout,
     PermissionDenied,
     RateLimited,
-    RequestError,
     ServiceUnavailable,
     TriggerEventError,
 )
-from airflow_provider.yandex_ai_studio.waiting.decision import Outcome, Wait
+from airflow_provider.yandex_ai_studio.waiting.decision import REFUSAL_SECONDS, Outcome, Wait
 
 LOG: Any = logging.getLogger(__name__)
 NOW, DAY = 1_800_000_000.0, 86_400.0
@@ -39,6 +40,8 @@ RUNNING = Operation("d7q1", "responses")
 DONE = Operation("d7q1", "responses", done=True)
 FAILED = Operation("d7q1", "responses", error=Failure(13, "boom"))
 GONE = NotFound("Gone.", status=404)
+WRONG = ConfigurationError("Correct the connection.")
+LOST = ConnectionNotFound("No connection.")
 REFUSED = PermissionDenied("No.", status=403)
 DOWN = ServiceUnavailable("Down.", status=503)
 THROTTLED = RateLimited("Quota.", status=429)
@@ -65,10 +68,17 @@ class Hook:
         self.did.append((seconds, after))
 
 
-def look(hook: Any, outcome: Outcome = "ended", *, deadline: float | None = 60.0, age: float = 60.0) -> Any:
-    """Look at an operation whose deadline is in so many seconds."""
-    wait = Wait("d7q1", NOW - age, None if deadline is None else NOW + deadline, api="responses")
-    return last_look(hook, Wakeup(wait, outcome), LOG)
+def wait_of(deadline: float | None = 60.0, age: float = 60.0, refused: float | None = None) -> Wait:
+    """Return a wait whose deadline is in so many seconds, and whose workers are refused since so many."""
+    since = 0.0 if refused is None else NOW - refused
+    until = None if deadline is None else NOW + deadline
+    return Wait("d7q1", NOW - age, until, api="responses", refused_since=since)
+
+
+def look(hook: Any, outcome: Outcome = "ended", **wait: Any) -> Any:
+    """Look at an operation whose wait is over; return it, or None where the wait goes on."""
+    seen = last_look(hook, Wakeup(wait_of(**wait), outcome), LOG)
+    return None if isinstance(seen, Wait) else seen
 
 
 @pytest.mark.parametrize(
@@ -85,6 +95,12 @@ def look(hook: Any, outcome: Outcome = "ended", *, deadline: float | None = 60.0
         (GONE, "ended", 60.0, None),
         (THROTTLED, "ended", 60.0, None),
         (DOWN, "ended", 60.0, None),
+        (REFUSED, "ended", 60.0, None),
+        (REFUSED, "broken", None, None),
+        (WRONG, "ended", 60.0, None),
+        (LOST, "ended", 60.0, None),
+        (LOST, "refused", 60.0, None),
+        (GONE, "refused", 60.0, None),
         (DOWN, "ended", None, None),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Operation | Exception) else str(value),
@@ -110,25 +126,44 @@ def test_an_end_that_the_trigger_has_seen_is_looked_for_as_long_as_a_refusal_is_
         (GONE, "ended", 60.0, 30 * DAY, OperationExpired, "operation d7q1"),
         (GONE, "timeout", 0.0, 60.0, OperationTimeout, r"'d7q1'(.|\n)*at the last look(.|\n)*Gone\."),
         (GONE, "timeout", None, 60.0, OperationTimeout, "last look"),
-        (REFUSED, "ended", 60.0, 60.0, PermissionDenied, "No"),
+        (REFUSED, "ended", 0.0, 60.0, PermissionDenied, "No"),
+        (REFUSED, "refused", 60.0, 60.0, PermissionDenied, "No"),
+        (WRONG, "refused", 60.0, 60.0, ConfigurationError, "Correct"),
+        (LOST, "ended", 0.0, 60.0, ConnectionNotFound, "No connection"),
         (REFUSED, "expired", 60.0, 60.0, PermissionDenied, "No"),
         (DOWN, "ended", 0.0, 60.0, ServiceUnavailable, "Down"),
         (THROTTLED, "timeout", None, 60.0, RateLimited, "Quota"),
     ],
 )
 def test_what_ends_a_wait_without_an_operation_says_so(
-    seen: RequestError, outcome: Outcome, deadline: float | None, age: float, error: type[Exception], said: str
+    seen: Any, outcome: Outcome, deadline: float | None, age: float, error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said) as caught:
-        look(Hook(seen), outcome, deadline=deadline, age=age)
-    assert caught.value is seen or (caught.value.__cause__ is seen and "Gone." in str(caught.value))
+        look(Hook(copy(seen)), outcome, deadline=deadline, age=age)
+    assert "peration d7q1" in str(caught.value)
+    assert type(caught.value) is type(seen) or type(caught.value.__cause__) is type(seen)
+    assert type(caught.value) is not OperationTimeout or "Gone." in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [REFUSED, WRONG, GONE], ids=repr)
+def test_a_refusal_that_meets_workers_alone_is_borne_for_as_long_as_a_trigger_bears_it(error: Exception) -> None:
+    def since(seen: Operation | Exception, refused: float | None = None) -> float | None:
+        goes_on = last_look(cast("Any", Hook(seen)), Wakeup(wait_of(refused=refused), "ended"), LOG)
+        return goes_on.refused_since if isinstance(goes_on, Wait) else None
+
+    assert since(error) == NOW
+    assert since(error, REFUSAL_SECONDS - 1) == NOW - REFUSAL_SECONDS + 1
+    with pytest.raises(type(error)):
+        since(copy(error), REFUSAL_SECONDS)
+    for other in (RUNNING, DOWN, THROTTLED, LOST):  # that is no refusal: those before it count no more
+        assert since(other, REFUSAL_SECONDS) == 0.0
 
 
 def test_results_of_the_other_api_are_not_kept_for_so_long() -> None:
     assert look(Hook(GONE), age=30 * DAY - 1) is None
 
 
-@pytest.mark.parametrize("error", [REFUSED, GONE, ConnectionNotFound("No connection.")], ids=repr)
+@pytest.mark.parametrize("error", [REFUSED, GONE, WRONG, LOST], ids=repr)
 @pytest.mark.parametrize("outcome", ["ended", "timeout", "broken"])
 def test_a_refusal_that_is_a_surprise_is_asked_about_again_after_growing_pauses(
     outcome: Outcome, error: Exception
@@ -141,14 +176,14 @@ def test_a_refusal_that_is_a_surprise_is_asked_about_again_after_growing_pauses(
 
 @pytest.mark.parametrize("outcome", ["expired", "refused"])
 def test_a_refusal_that_ended_the_wait_is_asked_about_once(outcome: Outcome) -> None:
-    hook = Hook(REFUSED)
+    hook = Hook(copy(REFUSED))
     with pytest.raises(PermissionDenied):
         look(hook, outcome)
     assert hook.did == [("d7q1", "responses")]
 
 
 @pytest.mark.parametrize("error", [DOWN, THROTTLED], ids=repr)
-def test_an_outage_is_not_waited_out_on_a_worker(error: RequestError) -> None:
+def test_an_outage_is_not_waited_out_on_a_worker(error: Exception) -> None:
     hook = Hook(error)
     assert look(hook) is None
     assert hook.did == [("d7q1", "responses")]
@@ -191,6 +226,7 @@ def test_an_event_is_read_as_it_was_fired_and_holds_nothing_else() -> None:
     }
     assert WAKEUP.event() == fired
     assert Wakeup.of(fired) == WAKEUP
+    assert Wakeup.of(fired, NOW).wait.refused_since == NOW
 
 
 def test_an_event_of_an_earlier_release_is_read() -> None:

@@ -29,6 +29,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
+from airflow_provider.yandex_ai_studio.waiting.decision import REFUSAL_SECONDS
 from support import SteppedTime, TaskInstance
 
 Context = dict[str, Any]
@@ -105,15 +106,21 @@ def test_a_task_that_is_wrong_is_never_skipped(way: Way, soft: str) -> None:
 
 
 def test_a_connection_that_is_wrong_is_never_skipped(
-    way: Way, sensor: MakeSensor, monkeypatch: pytest.MonkeyPatch, hook: YandexAIStudioHook
+    sensor: MakeSensor,
+    context: Context,
+    clock: SteppedTime,
+    operation_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    hook: YandexAIStudioHook,
 ) -> None:
     def wrong(*_: Any, **__: Any) -> None:
         raise ConfigurationError("The connection holds no credential.")
 
     monkeypatch.setattr(hook, "get_operation", wrong)
+    event = {**event_at_deadline(operation_id, clock), "outcome": "refused"}
     for soft in ("soft_fail", "never_fail"):
         with pytest.raises(ConfigurationError):
-            way(**{soft: True})
+            sensor(**{soft: True}).resume_execution("execute_complete", {"event": event}, context)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (403, PermissionDenied)])
@@ -132,6 +139,30 @@ def test_an_account_that_is_refused_is_skipped_by_never_fail_alone(
         sensor(soft_fail=True).resume_execution("execute_complete", {"event": event}, context)
     with pytest.raises(AirflowSkipException):
         sensor(never_fail=True).resume_execution("execute_complete", {"event": event}, context)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (403, PermissionDenied)])
+def test_a_refusal_that_meets_the_workers_alone_ends_the_wait_after_five_minutes(
+    sensor: MakeSensor,
+    context: Context,
+    emulator: Emulator,
+    clock: SteppedTime,
+    operation_id: str,
+    status: int,
+    kind: type[Exception],
+) -> None:
+    emulator.fault("operations.get", "status", status=status, times=None)
+    event = {**event_at_deadline(operation_id, clock), "outcome": "ended", "deadline": clock.now + 4000}
+    began, kwargs = clock.now, {}
+    for _ in range(50):
+        with pytest.raises((TaskDeferred, kind)) as caught:
+            sensor().resume_execution("execute_complete", {**kwargs, "event": event}, context)
+        if not isinstance(caught.value, TaskDeferred):
+            break
+        kwargs = caught.value.kwargs
+        clock.sleep(5)
+    assert isinstance(caught.value, kind)
+    assert REFUSAL_SECONDS <= clock.now - began < REFUSAL_SECONDS + 60
 
 
 def test_an_event_of_something_else_is_no_reason_to_skip(sensor: MakeSensor, context: Context) -> None:

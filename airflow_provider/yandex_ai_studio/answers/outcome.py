@@ -21,6 +21,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     OperationExpired,
     OperationFailed,
     OperationTimeout,
+    YandexAIStudioError,
 )
 
 E = TypeVar("E", bound=OperationError)
@@ -138,6 +139,14 @@ def unseen(operation_id: str, cause: NotFound) -> OperationTimeout:
         f"Operation {operation_id} had no answer by the deadline, and the service did not know it at the last look.\n"
         f"One such answer does not mean that it is gone: it was not cancelled.\n{cause}",
         operation_id=operation_id,
+    )
+
+
+def say_untouched(error: YandexAIStudioError, operation_id: str, api: Api) -> None:
+    """Have the error of a look say what becomes of the operation that was looked at: it is paid for."""
+    error.args = (
+        f"{error}\nOperation {operation_id} was submitted before that, and is not cancelled: the service keeps its "
+        f"result for {KEPT[api].days} days.",
     )
 
 

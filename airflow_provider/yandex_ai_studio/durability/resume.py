@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from airflow_provider.yandex_ai_studio.answers.outcome import expired, unseen
+from airflow_provider.yandex_ai_studio.answers.outcome import expired, say_untouched, unseen
 from airflow_provider.yandex_ai_studio.api.models import Operation
 from airflow_provider.yandex_ai_studio.api.words import ended
 from airflow_provider.yandex_ai_studio.exceptions import (
+    ConfigurationError,
     ConnectionNotFound,
     NotFound,
     RateLimited,
@@ -21,7 +22,13 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     TriggerEventError,
 )
 from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
-from airflow_provider.yandex_ai_studio.waiting.decision import Outcome, Wait, is_late, is_past_retention
+from airflow_provider.yandex_ai_studio.waiting.decision import (
+    REFUSAL_SECONDS,
+    Outcome,
+    Wait,
+    is_late,
+    is_past_retention,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -63,10 +70,11 @@ class Wakeup:
     outcome: Outcome
 
     @classmethod
-    def of(cls, event: Any) -> Wakeup:
+    def of(cls, event: Any, refused_since: float = 0.0) -> Wakeup:
         """
         Read the event of the trigger. Whether its id is one is for who asks with it: a template may have made it.
 
+        :param refused_since: Since when workers are refused, as the last one of them has left it in the deferral.
         :raises TriggerEventError: It is not one of this package's trigger.
         """
         match event:
@@ -75,6 +83,7 @@ class Wakeup:
                     operation_id,
                     event.get("submitted_at") or 0.0,
                     event.get("deadline"),
+                    refused_since=refused_since,
                     api=event.get("api", "completion"),
                 )
                 return cls(wait, outcome)
@@ -95,40 +104,54 @@ class Wakeup:
         }
 
 
-def last_look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | None:
+Failure = RequestError | ConfigurationError | ConnectionNotFound
+"""What may come of a look in an operation's place."""
+
+
+def last_look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | Wait:
     """
     Read an operation whose wait is over: the last word is the service's, whatever ended the wait.
 
-    :return: The operation, ended or past its deadline; None where the wait is to go on, without a worker.
+    A look that fails ends no more than a question of the trigger's: an outage, or a connection that is not found,
+    nothing before the deadline; a refusal, once it has met the workers of this task for as long as it must a trigger.
+
+    :return: The operation, ended or past its deadline; or the wait that is to go on, without a worker.
     :raises OperationExpired: The service does not know it (any more).
     :raises OperationTimeout: The deadline has passed, and the service does not know it just now.
     :raises RequestError: The service refuses, or is out of order and the deadline has passed.
+    :raises ConfigurationError: The connection is wrong.
+    :raises ConnectionNotFound: The deadline has passed, and Airflow does not find the connection.
     """
     wait, seen = wakeup.wait, _look(hook, wakeup, log)
     now = hook.clock()
     late = is_late(wait, now) or (wait.deadline is None and wakeup.outcome == "timeout")
-    match seen:
-        case Operation() if seen.done or seen.error or late:
+    if isinstance(seen, Operation):
+        if seen.done or seen.error or late:
             return seen
-        case Operation():
-            log.info("Operation %s still runs: the wait goes on.", seen.id)
-        case NotFound() if wakeup.outcome == "expired" or is_past_retention(wait.api, now - wait.submitted_at):
+        log.info("Operation %s still runs: the wait goes on.", seen.id)
+        return replace(wait, refused_since=0.0)
+    if isinstance(seen, NotFound):
+        if wakeup.outcome == "expired" or is_past_retention(wait.api, now - wait.submitted_at):
             raise expired(wait.operation_id, wait.api, seen) from seen
-        case NotFound() if late:
+        if late:
             raise unseen(wait.operation_id, seen) from seen
-        case NotFound() | RateLimited() | ServiceUnavailable() if not late:
-            log.warning("%s The wait goes on.", seen)
-        case _:
-            raise seen
-    return None
+    if isinstance(seen, RateLimited | ServiceUnavailable | ConnectionNotFound):
+        since, final = 0.0, late
+    else:
+        since = wait.refused_since or now
+        told = wakeup.outcome in ("expired", "refused") and not isinstance(seen, NotFound)
+        final = late or told or now - since >= REFUSAL_SECONDS
+    if final:
+        say_untouched(seen, wait.operation_id, wait.api)
+        raise seen
+    log.warning("%s The wait goes on.", seen)
+    return replace(wait, refused_since=since)
 
 
-def _look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | RequestError:
+def _look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | Failure:
     """
     Read an operation: a refusal only counts when it is repeated, unless it is what ended the wait. Nor does an answer
     that is behind the trigger's, where the deadline has passed.
-
-    :raises ConnectionNotFound: Airflow did not find the connection, several times.
     """
     wait = wakeup.wait
     for pause in () if wakeup.outcome in ("expired", "refused") else LAST_PAUSES:
@@ -140,12 +163,12 @@ def _look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | 
             hook.pause(pause, after=seen)
         except (RateLimited, ServiceUnavailable) as error:
             return error
-        except (RequestError, ConnectionNotFound) as error:
+        except (RequestError, ConfigurationError, ConnectionNotFound) as error:
             log.warning("%s Asking again in %.0f s.", error, pause)
             hook.pause(pause, after=error)
     try:
         return hook.get_operation(wait.operation_id, wait.api)
-    except RequestError as error:
+    except (RequestError, ConfigurationError, ConnectionNotFound) as error:
         return error
 
 

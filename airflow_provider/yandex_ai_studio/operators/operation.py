@@ -136,9 +136,9 @@ class OperationOperator(GenerationOperator):
         self._refused = (refused, since)
         return self.begin(context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+    def execute_complete(self, context: Context, event: dict[str, Any], *, refused_since: float = 0.0) -> Any:
         """Take the answer, once the trigger has said that the wait is over."""
-        wakeup = Wakeup.of(event)
+        wakeup = Wakeup.of(event, refused_since)
         self._kill_target = (context["ti"], wakeup.wait.operation_id, Journal(context.get("task_state_store")))
         return self._take_or_wait(context, wakeup, None)
 
@@ -192,12 +192,14 @@ class OperationOperator(GenerationOperator):
     def _take_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
         while operation is None:
             with self._telling(context, wakeup.wait):
-                operation = last_look(self.hook, wakeup, self.log)
-            if operation is None and self.deferrable:
-                self._defer(wakeup.wait)
-            if operation is None:
-                end = self.hook.wait_for_operation(wakeup.wait)
-                wakeup, operation = Wakeup(wakeup.wait, end.outcome), end.operation
+                seen = last_look(self.hook, wakeup, self.log)
+            if not isinstance(seen, Wait):
+                operation = seen
+            elif self.deferrable:
+                self._defer(seen)
+            else:
+                end = self.hook.wait_for_operation(seen)
+                wakeup, operation = Wakeup(seen, end.outcome), end.operation
         return self._take(context, wakeup.wait, operation)
 
     def _take(self, context: Context, wait: Wait, operation: Operation, *, counted: bool = False) -> Any:
@@ -293,6 +295,7 @@ class OperationOperator(GenerationOperator):
                 model=self._tags().get("model"),
             ),
             method_name="execute_complete",
+            kwargs={"refused_since": wait.refused_since},
             timeout=deferral_timeout(wait, self.hook.clock()),
         )
 

@@ -172,16 +172,16 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=True, xcom_value=self._text(context, seen))
         raise final(expired(self.operation_id, self.api, seen)) if isinstance(seen, NotFound) else seen
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
+    def execute_complete(self, context: Context, event: dict[str, Any], *, refused_since: float = 0.0) -> str:
         """Take the answer, once the trigger has said that the operation ended."""
         with self._softened():
-            wakeup = Wakeup.of(event)
+            wakeup = Wakeup.of(event, refused_since)
             _check(wakeup.wait.operation_id)
             try:
-                operation = last_look(self.hook, wakeup, self.log)
-                if operation is None:
-                    self._defer(wakeup.wait)
-                return self._text(context, operation)
+                seen = last_look(self.hook, wakeup, self.log)
+                if isinstance(seen, Wait):
+                    self._defer(seen)
+                return self._text(context, seen)
             except (OperationTimeout, RateLimited, ServiceUnavailable) as error:  # the last two: at the deadline
                 limit = self.execution_timeout
                 if limit is not None and limit.total_seconds() < self.timeout:
@@ -253,6 +253,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
                 api=wait.api,
             ),
             method_name="execute_complete",
+            kwargs={"refused_since": wait.refused_since},
             timeout=deferral_timeout(wait, self.hook.clock()),
         )
 
