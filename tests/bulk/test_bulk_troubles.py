@@ -313,6 +313,33 @@ def test_an_operation_that_is_gone_for_good_is_replaced(
     assert run.submissions == 11
 
 
+@pytest.mark.parametrize("output", [None, "out"])
+def test_operations_that_are_all_gone_at_once_are_not_paid_for_again(
+    task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path, output: str | None
+) -> None:
+    """A gateway that has lost its route says so of each, for longer than the trigger has patience."""
+    run = task(inputs=texts(30), chunk_size=10, output_path=str(tmp_path / output) if output else None)
+    wait = run._wait
+
+    def lose_the_way(trigger: Any) -> None:
+        wait(trigger)
+        if len(run.deferrals) == 1:
+            emulator.fault("operations.get", "status", status=404, times=None)
+        if len(run.deferrals) < 4:
+            run.event = {
+                "reason": "in a test",
+                "chunks": [0, 1, 2],
+                "expired": [operation["id"] for operation in emulator.operations()],
+            }
+        else:
+            emulator.clear_faults()
+
+    run._wait = lose_the_way  # type: ignore[method-assign]
+    answers = run.attempt()
+    assert (answers["counts"]["succeeded"] if output else len(answers)) == run.submissions == 30
+    assert len(run.deferrals) >= 4
+
+
 def test_a_chunk_with_an_operation_that_runs_on_is_not_read_at_each_wakeup(
     task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path
 ) -> None:

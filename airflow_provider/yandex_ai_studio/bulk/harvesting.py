@@ -71,6 +71,7 @@ class Harvesting:
         self._time = SteadyClock(hook.clock)
         self._reads = schedule.RateBudget(hook.settings.polls_per_second)
         self._heard_at = self._time()
+        self._heard = False
         self._silent = 0
         self._refused = wakeup.refused
         self._quiet_until = -math.inf
@@ -123,7 +124,7 @@ class Harvesting:
                     if self._take(opened, row, result_of(found, self._form)):
                         changed[opened.chunk.number] = opened
                     continue
-                case NotFound() if operation_id in self._wakeup.expired or is_past_retention("completion", age):
+                case NotFound() if self._is_gone(operation_id, age):
                     if self._take(opened, row, gone(operation_id)):
                         changed[opened.chunk.number] = opened
                     continue
@@ -149,10 +150,18 @@ class Harvesting:
     def _listen(self, seen: Sequence[Operation | Exception]) -> None:
         """Note whether a round had an answer; without one, the next comes later."""
         if any(isinstance(found, Operation) for found in seen):
-            self._heard_at, self._silent, self._refused = self._time(), 0, False
+            self._heard_at, self._heard, self._silent, self._refused = self._time(), True, 0, False
         elif not any(isinstance(found, RateLimited) for found in seen):
             self._quiet_until = self._time() + QUIET[min(self._silent, len(QUIET) - 1)]
             self._silent += 1
+
+    def _is_gone(self, operation_id: str, age: float) -> bool:
+        """
+        Tell whether a 404 is the service's word: others are found, or it need not keep the result any longer.
+
+        A gateway that has lost the way to all operations says the same of each, and they are paid for.
+        """
+        return is_past_retention("completion", age) or (self._heard and operation_id in self._wakeup.expired)
 
     def _is_final(self, found: Exception) -> bool:
         """Tell whether an error ends the attempt: nobody has foreseen it, or the trigger met it again and again."""
