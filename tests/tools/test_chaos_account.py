@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tools.chaos.account import AFTER, BEFORE, UNKNOWN, UNWRITTEN, WRONG, Cause, Created, Told, Verdict, settle
-from tools.chaos.causes import Death, causes_of, lost_answers, not_met
+from tools.chaos.causes import Death, causes_of, faults_without_effect, lost_answers, not_met
 from tools.chaos.logs import REPLACED, SIGNAL, Line, kills, reason_of
 
 FIRST, SECOND, THIRD = "d7q00000000000000001", "d7q00000000000000002", "d7q00000000000000003"
@@ -18,8 +18,8 @@ T = 1_000_000.0
 DEATH = Cause(T + 1, "its process is killed")
 
 
-def verdicts(*operations: Created, lines: list[str], used: str | None = SECOND, **more: Any) -> list[Verdict]:
-    return list(settle(operations, {"job": Told(used, lines, **more)}).verdicts.values())
+def verdicts(*operations: Created, lines: list[str], used: str = SECOND, **more: Any) -> list[Verdict]:
+    return list(settle(operations, {"job": Told({used}, lines, **more)}).verdicts.values())
 
 
 def done(id_: str, state: str = "succeeded") -> Created:
@@ -62,7 +62,7 @@ def test_a_death_explains_what_was_created_near_it(seconds: float, verdict: Verd
 
 
 def test_the_death_of_another_task_explains_nothing() -> None:
-    told = {"job": Told(SECOND, [SUSPICION]), "other": Told(None, [], [DEATH])}
+    told = {"job": Told({SECOND}, [SUSPICION]), "other": Told((), [], [DEATH])}
     assert settle([done(FIRST), done(SECOND)], told).of(Verdict.UNTIED) == [f"{FIRST} of job"]
 
 
@@ -92,6 +92,39 @@ def test_a_cancelled_operation_is_told_apart() -> None:
     assert found == [Verdict.CANCELLED, Verdict.USED]
 
 
+RESPONSE = "0b5f6f3e-7f57-4f6e-9d0c-1a2b3c4d5e6f"
+
+
+def test_a_response_is_known_by_its_name_in_the_log_like_an_operation() -> None:
+    found = verdicts(done(RESPONSE), done(SECOND), lines=[f"Submitted: operation {RESPONSE}"])
+    assert found == [Verdict.SUPERSEDED, Verdict.USED]
+
+
+BILLED = "%s of chunk 0 may have been billed without a use"
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"), [(BILLED % "2 rows", Verdict.LOST), (BILLED % "1 row", Verdict.UNACCOUNTED)]
+)
+def test_a_line_of_a_bulk_task_accounts_for_as_many_operations_as_it_says(line: str, verdict: Verdict) -> None:
+    found = verdicts(done(FIRST), done(THIRD), done(SECOND), lines=[line], causes=[DEATH, DEATH])
+    assert found == [Verdict.LOST, verdict, Verdict.USED]
+
+
+def test_what_a_ledger_knew_must_not_be_paid_for_again_though_no_log_names_it() -> None:
+    more: dict[str, Any] = {"lines": [BILLED % "2 rows"], "causes": [DEATH]}
+    found = verdicts(done(FIRST), done(SECOND), ledger=frozenset({FIRST, SECOND}), **more)
+    assert found == [Verdict.SUPERSEDED, Verdict.USED]
+    found = verdicts(done(FIRST, "failed"), done(SECOND), ledger=frozenset({FIRST, SECOND}), **more)
+    assert found == [Verdict.FAILED, Verdict.USED]
+
+
+def test_a_task_has_as_many_texts_of_its_own_as_it_has_rows() -> None:
+    told = Told({FIRST, SECOND}, [], texts=2)
+    assert settle([done(FIRST), done(SECOND)], {"job": told}).unused == []
+    assert settle([done(FIRST)], {"job": told}).unused == ["job"]
+
+
 @pytest.mark.parametrize("state", ["cancelled", "succeeded", "running"])
 def test_who_starts_over_leaves_behind_what_was_there_and_nothing_else(state: str) -> None:
     lines = [f"Submitted: operation {FIRST}"]
@@ -105,12 +138,12 @@ def test_who_starts_over_leaves_behind_what_was_there_and_nothing_else(state: st
 
 
 def test_an_operation_that_runs_on_and_is_mentioned_nowhere_is_an_orphan() -> None:
-    account = settle([done(FIRST, "running")], {"job": Told(None, [])})
+    account = settle([done(FIRST, "running")], {"job": Told((), [])})
     assert account.running_unmentioned == [FIRST]
 
 
 def test_a_suspicion_that_came_to_nothing_is_counted() -> None:
-    assert settle([done(SECOND)], {"job": Told(SECOND, [SUSPICION])}).suspected == 1
+    assert settle([done(SECOND)], {"job": Told({SECOND}, [SUSPICION])}).suspected == 1
 
 
 def test_an_attempt_dies_once_however_often_that_is_heard_of() -> None:
@@ -119,10 +152,25 @@ def test_an_attempt_dies_once_however_often_that_is_heard_of() -> None:
     assert causes_of(deaths, [answer]) == [Cause(T, "died by plan: taken"), Cause(T, "x"), answer]
 
 
+def test_a_group_dies_together_even_with_one_that_was_not_sent_yet() -> None:
+    deaths = [Death(1, T, "died by plan: sending", "sending"), Death(2, T, "x", "before_defer")]
+    sending, deferring = Cause(T, "died by plan: sending", "taken"), Cause(T, "x", "before_defer")
+    assert causes_of(deaths, [], group=2) == [sending, sending, deferring, deferring]
+    assert causes_of(deaths, [])[0].stage == "sending"
+
+
 def test_an_answer_is_lost_by_the_fault_that_was_meant_for_the_job() -> None:
     fault = {"kind": "lost_answer", "route": "completionAsync", "match": "job ", "times": 0, "hits": [T]}
     faults = [fault, {**fault, "match": "job-2 "}, {**fault, "kind": "drop"}, {**fault, "match": None}]
     assert list(lost_answers(faults, "job")) == [Cause(T, "its answer got lost")]
+    assert list(lost_answers([{**fault, "match": "job.07 "}], "job")) == [Cause(T, "its answer got lost")]
+
+
+@pytest.mark.parametrize("route", ["completionAsync", "responses.create", "operations.get"])
+def test_a_fault_of_a_submission_is_a_reason_to_call_it_unknown_on_either_api(route: str) -> None:
+    fault = {"kind": "drop", "route": route, "match": "job ", "times": 0, "hits": [T]}
+    faults = [fault, {**fault, "match": "job.07 "}, {**fault, "match": "job-2 "}, {**fault, "kind": "delay"}]
+    assert faults_without_effect(faults, "job") == (0 if route == "operations.get" else 2)
 
 
 def test_a_fault_that_hit_less_often_than_planned_did_not_take_place() -> None:

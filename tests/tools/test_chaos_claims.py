@@ -13,8 +13,9 @@ from tools.chaos.account import UNKNOWN
 from tools.chaos.agenda import CLEARED, Hit
 from tools.chaos.causes import Death
 from tools.chaos.claims import RESET_SECONDS, account_of, common_claims, unforeseen
+from tools.chaos.jobs import STAGES, Job
 from tools.chaos.logs import Line
-from tools.chaos.plan import GATEWAY, LOOKUPS, ROTATE_API_KEYS, ROTATE_IAM, STAGES, Job, Plan
+from tools.chaos.plan import GATEWAY, LOOKUPS, ROTATE_API_KEYS, ROTATE_IAM, Plan
 from tools.chaos.report import Report
 from tools.chaos.run import Outcome
 from tools.chaos.secrets import spilled_in
@@ -22,7 +23,7 @@ from tools.chaos.secrets import spilled_in
 T = 1_000_000.0
 FIRST, SECOND, THIRD = "d7q00000000000000001", "d7q00000000000000002", "d7q00000000000000003"
 PROMPT = "The job chaos-000 wants its own sentence back."
-JOB = Job("chaos-000", PROMPT, "chaos", 0, 0, "chaos_api_key", die_at=("taken",))
+JOB = Job("chaos-000", "generate", (PROMPT,), "chaos", 0, 0, "chaos_api_key", die_at=("taken",))
 FAULT = {"route": "completionAsync", "kind": "drop", "match": "chaos-000 "}
 PLAN = Plan(1, (JOB,), 8, faults=(FAULT,), events=(("kill a task",),))
 TIED = "each that got lost is tied to a death or a lost answer"
@@ -300,7 +301,8 @@ def test_an_operation_fails_where_that_was_planned(outcome: Outcome) -> None:
 
 def test_a_way_to_the_service_that_costs_most_tasks_an_attempt_is_no_chance() -> None:
     jobs = tuple(
-        replace(JOB, name=f"chaos-{n:03d}", prompt=f"The job chaos-{n:03d} …", map_index=n, die_at=()) for n in range(4)
+        replace(JOB, name=f"chaos-{n:03d}", prompts=(f"The job chaos-{n:03d} …",), map_index=n, die_at=())
+        for n in range(4)
     )
     outcome = Outcome(events=[ROTATE_API_KEYS], stats={"submissions": 0})
     plan = Plan(1, jobs, 8)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tools.chaos.agenda import Agenda
+from tools.chaos.causes import SUBMISSIONS
+from tools.chaos.jobs import CONNECTIONS, NEEDS_DEFERRAL, STAGES, Kind
 from tools.chaos.plan import (
     CHAOS_DAG,
-    CONNECTIONS,
     DISCARD,
     EVENTS,
-    NEEDS_DEFERRAL,
+    FATAL,
     ROTATED,
     SHORT_EVENTS,
-    STAGES,
     SUBMIT_FAULTS,
     chaos_plan,
     quiet_plan,
 )
 from tools.chaos.story import Story
 
-ROUTES = ("completionAsync", "operations.get", "iam.tokens")
+ROUTES = (*SUBMISSIONS, "operations.get", "responses.get", "iam.tokens")
 
 
 def test_a_plan_follows_from_its_seed_alone() -> None:
@@ -31,12 +31,16 @@ def test_a_plan_follows_from_its_seed_alone() -> None:
     assert chaos_plan(48, 7) != chaos_plan(48, 8)
 
 
-@pytest.mark.parametrize("tasks", [48, 200])
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_plan_has_every_death_and_every_fault(tasks: int, seed: int) -> None:
-    plan = chaos_plan(tasks, seed)
-    assert {stage for job in plan.jobs for stage in job.die_at} == set(STAGES)
-    submit = [fault for fault in plan.faults if fault["route"] == "completionAsync"]
+FORMS = pytest.mark.parametrize(("tasks", "short"), [(48, True), (200, False)])
+SEEDS = pytest.mark.parametrize("seed", [1, 2, 3])
+
+
+@FORMS
+@SEEDS
+def test_a_plan_has_every_death_and_every_fault(tasks: int, short: bool, seed: int) -> None:
+    plan = chaos_plan(tasks, seed, short=short)
+    assert {stage for job in plan.jobs if job.kind != "bulk" for stage in job.die_at} == set(STAGES)
+    submit = [fault for fault in plan.faults if fault["route"] in SUBMISSIONS]
     assert {(fault["kind"], fault.get("status")) for fault in submit} == {
         (fault["kind"], fault.get("status")) for fault in SUBMIT_FAULTS
     }
@@ -44,7 +48,49 @@ def test_a_plan_has_every_death_and_every_fault(tasks: int, seed: int) -> None:
     assert {404, 403, 400, 502} <= reads
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@FORMS
+@SEEDS
+def test_a_plan_has_every_kind_of_task(tasks: int, short: bool, seed: int) -> None:
+    jobs = chaos_plan(tasks, seed, short=short).jobs
+    assert len(jobs) == tasks
+    assert {job.kind for job in jobs} == set(get_args(Kind))
+    assert {job.from_trigger for job in jobs if job.kind == "watch"} == {True, False}
+    assert sorted(job.folder for job in jobs if job.kind == "bulk") == [False, True]
+    submits = {(job.wave, job.map_index): job.prompts for job in jobs if job.kind == "submit"}
+    assert {(job.wave, job.map_index): job.prompts for job in jobs if job.kind == "watch"} == submits
+
+
+@FORMS
+@SEEDS
+def test_a_bulk_task_dies_in_the_middle_and_some_of_its_rows_fail_once(tasks: int, short: bool, seed: int) -> None:
+    plan = chaos_plan(tasks, seed, short=short)
+    for job in plan.jobs:
+        if job.kind == "bulk":
+            assert "taken" in job.die_at
+            assert job.index not in plan.doomed
+            mine = [fault for fault in plan.faults if fault.get("match", "").strip() in job.rows]
+            assert any(fault["kind"] in FATAL for fault in mine)
+            assert len({fault["match"] for fault in mine}) == len(mine)
+
+
+@SEEDS
+def test_a_task_meets_only_what_can_happen_to_it(seed: int) -> None:
+    """No response shows its error early; and the trouble of the vault begins with a wait."""
+    plan = chaos_plan(200, seed)
+    responses = [fault["kind"] for fault in plan.faults if fault["route"] == "responses.create"]
+    assert responses
+    assert "early_error" not in responses
+    assert not [job for job in plan.jobs if job.kind == "submit" and CONNECTIONS[job.conn_id].through == "vault"]
+
+
+@SEEDS
+def test_nobody_waits_for_an_operation_that_is_planned_to_fail(seed: int) -> None:
+    plan = chaos_plan(200, seed)
+    fatal = {fault["match"].strip() for fault in plan.faults if fault["kind"] in FATAL}
+    assert not {job.name for job in plan.jobs if job.kind == "submit"} & fatal
+
+
+@SEEDS
 def test_who_dies_on_the_way_to_an_answer_and_back_goes_that_way(seed: int) -> None:
     dying = [job for job in chaos_plan(200, seed).jobs if not NEEDS_DEFERRAL.isdisjoint(job.die_at)]
     assert all(job.deferrable for job in dying)
@@ -72,7 +118,7 @@ def test_state_is_only_discarded_where_airflow_can() -> None:
 
 def test_no_prompt_is_used_twice() -> None:
     plan = quiet_plan(200, 1)
-    assert len({job.prompt for job in plan.jobs}) == len(plan.jobs) == 400
+    assert len({job.prompts for job in plan.jobs}) == len(plan.jobs) == 400
     assert {job.dag_id for job in plan.jobs} == {"quiet_auto", "quiet_resume"}
     assert {job.dag_id for job in chaos_plan(10, 1).jobs} == {CHAOS_DAG}
 
@@ -188,11 +234,13 @@ def test_what_nobody_met_happens_again_and_is_told_if_it_does_not(now: Callable[
     assert world.happened == ["rotate", "rotate"]
 
 
-@pytest.mark.parametrize("tasks", [48, 200])
-def test_no_fault_waits_for_more_requests_than_there_surely_are(tasks: int) -> None:
-    plan = chaos_plan(tasks, 1)
+@FORMS
+@SEEDS
+def test_no_fault_waits_for_more_requests_than_there_surely_are(tasks: int, short: bool, seed: int) -> None:
+    plan = chaos_plan(tasks, seed, short=short)
     keyed = sum(CONNECTIONS[job.conn_id].credential == "service_account" for job in plan.jobs)
     latest = {route: max(fault.get("after", 0) for fault in plan.faults if fault["route"] == route) for route in ROUTES}
     assert latest["operations.get"] < tasks
+    assert latest["responses.get"] < sum(job.kind == "respond" for job in plan.jobs)
     assert latest["iam.tokens"] < keyed
-    assert latest["completionAsync"] == 0
+    assert all(not latest[route] for route in SUBMISSIONS)

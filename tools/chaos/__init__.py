@@ -3,8 +3,10 @@ A chaos run, in the order in which it passes.
 
 ::
 
-    plan.py       what shall happen, drawn from a seed: jobs and their deaths, faults, events
+    jobs.py       the tasks of a run, and the connections that they use
+    plan.py       what shall happen, drawn from a seed: their deaths, faults, events
     dags/         the DAGs that the plan's jobs become
+    parts.py      what a bulk task has written
     run.py        one run of it on a real Airflow
     service.py    the emulator, gateway.py what stands before it, lookups.py a secrets backend: all may fail
     story.py      in which order the events happen, and when the next jobs begin

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 UNKNOWN = "up to one generation may have been billed"
 """Stands in the log line of each submission whose fate is unknown."""
+
+GROUP = re.compile(r"(\d+) rows? of chunk \d+ may have been billed without a use")
+"""Stands in the log line of submissions of a bulk task whose fate is unknown, with how many they are."""
 
 UNWRITTEN = "could not be written down"
 """Stands in the log line of an attempt that has an id, and a store that does not take it."""
@@ -33,7 +36,7 @@ Seconds by which an operation may be older or younger than what its id was lost 
 and a process outlives its supervisor a little.
 """
 
-_ID = re.compile(r"\bd7q[0-9a-z]{17}\b")
+_ID = re.compile(r"\bd7q[0-9a-z]{17}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 class Verdict(Enum):
@@ -95,23 +98,27 @@ class Told:
     """
     What is known of a job.
 
-    :param used: The operation that its XCom names.
+    :param used: The operations whose texts are its own: that which its XCom names, or one for each row.
     :param lines: The lines of its logs.
     :param causes: What happened to it.
     :param discarded: When a person cleared it to start over, in seconds since the epoch.
     :param faults: How many of its submissions met a fault that takes no operation.
+    :param ledger: The operations that its ledger ever knew.
+    :param texts: How many texts it is to have.
     """
 
-    used: str | None
+    used: Collection[str]
     lines: Sequence[str]
     causes: Sequence[Cause] = ()
     discarded: Sequence[float] = ()
     faults: int = 0
+    ledger: frozenset[str] = frozenset()
+    texts: int = 1
 
     @property
     def named(self) -> frozenset[str]:
-        """The operations that its logs name."""
-        return frozenset(_ids(self.lines))
+        """The operations that its logs or its ledger name."""
+        return self.ledger | frozenset(_ids(self.lines))
 
     @property
     def unwritten(self) -> frozenset[str]:
@@ -121,7 +128,8 @@ class Told:
     @property
     def unknown(self) -> int:
         """How many submissions its logs call unknown."""
-        return sum(UNKNOWN in line for line in self.lines if "It was not submitted again" not in line)
+        single = sum(UNKNOWN in line for line in self.lines if "It was not submitted again" not in line)
+        return single + sum(int(rows) for line in self.lines for rows in GROUP.findall(line))
 
     @property
     def reasons(self) -> int:
@@ -204,7 +212,11 @@ def settle(operations: Sequence[Created], told: Mapping[str, Told]) -> Account:
         alarms=[
             f"{job}: {it.unknown} times, {it.reasons} reasons" for job, it in told.items() if it.unknown > it.reasons
         ],
-        unused=[job for job, it in told.items() if it.used not in {each.id for each in operations if each.job == job}],
+        unused=[
+            job
+            for job, it in told.items()
+            if len({each.id for each in operations if each.job == job and each.id in it.used}) != it.texts
+        ],
     )
 
 
@@ -222,7 +234,7 @@ def _left_behind(operations: Sequence[Created], it: Told) -> Iterator[str]:
 
 def _plain(operation: Created, it: Told, *, left_behind: bool) -> Verdict | None:
     """Return the verdict that follows from the operation and its log alone; None where its id seems to be lost."""
-    if operation.id == it.used:
+    if operation.id in it.used:
         return Verdict.KEPT if any(at > operation.at for at in it.discarded) else Verdict.USED
     if left_behind:
         return Verdict.LEFT_RUNNING if operation.state == "running" else Verdict.DISCARDED

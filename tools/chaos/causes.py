@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tools.chaos.account import Cause
+from tools.chaos.account import SENDING, TAKEN, Cause
+from tools.chaos.jobs import job_of
 
-SUBMISSION = "completionAsync"
-"""The route of submissions."""
+SUBMISSIONS = frozenset({"completionAsync", "responses.create"})
+"""The routes of submissions."""
 
 LOST_ANSWERS = frozenset({"lost_answer"})
 """Faults of a submission that have their effect, and no answer."""
@@ -38,17 +39,19 @@ class Death:
     stage: str | None = None
 
 
-def causes_of(deaths: Iterable[Death], answers: Iterable[Cause]) -> list[Cause]:
+def causes_of(deaths: Iterable[Death], answers: Iterable[Cause], *, group: int = 1) -> list[Cause]:
     """
     Return everything by which one id each may have got lost.
 
     :param deaths: What is known of them, the best source first.
     :param answers: The answers that got lost.
+    :param group: How many submissions are under way together: all of them die with one that is only being sent.
     """
     first: dict[int, Cause] = {}
     for death in deaths:
-        first.setdefault(death.attempt, Cause(death.at, death.what, death.stage))
-    return [*first.values(), *answers]
+        stage = TAKEN if group > 1 and death.stage == SENDING else death.stage
+        first.setdefault(death.attempt, Cause(death.at, death.what, stage))
+    return [*(cause for cause in first.values() for _ in range(group)), *answers]
 
 
 def lost_answers(faults: Iterable[Mapping[str, Any]], job: str) -> Iterator[Cause]:
@@ -58,13 +61,13 @@ def lost_answers(faults: Iterable[Mapping[str, Any]], job: str) -> Iterator[Caus
     :param faults: What became of each fault, its ``hits`` in seconds since the epoch.
     """
     for fault in faults:
-        if fault["kind"] in LOST_ANSWERS and (fault["match"] or "").strip() == job:
+        if fault["kind"] in LOST_ANSWERS and job_of(fault["match"]) == job:
             yield from (Cause(at, "its answer got lost") for at in fault["hits"])
 
 
 def faults_without_effect(faults: Iterable[Mapping[str, Any]], job: str) -> int:
     """Return how many submissions of a job met a fault by which no operation came to be, as the service alone knows."""
-    mine = [fault for fault in faults if fault["route"] == SUBMISSION and (fault["match"] or "").strip() == job]
+    mine = [fault for fault in faults if fault["route"] in SUBMISSIONS and job_of(fault["match"]) == job]
     return sum(len(fault["hits"]) for fault in mine if fault["kind"] in WITHOUT_EFFECT)
 
 

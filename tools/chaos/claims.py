@@ -9,8 +9,9 @@ from dataclasses import replace
 from tools.chaos.account import Account, Cause, Created, Told, Verdict, settle
 from tools.chaos.agenda import CLEARED
 from tools.chaos.causes import Death, causes_of, faults_without_effect, lost_answers, not_met
+from tools.chaos.jobs import CONNECTIONS, GROUP, Job
 from tools.chaos.logs import Line, kills, reason_of
-from tools.chaos.plan import CONNECTIONS, FATAL, GATEWAY, HANG, LOOKUPS, QUIET_DAGS, ROTATED, Job, Plan
+from tools.chaos.plan import FATAL, GATEWAY, HANG, LOOKUPS, QUIET_DAGS, ROTATED, Plan
 from tools.chaos.report import Report, counted
 from tools.chaos.run import Outcome
 
@@ -29,27 +30,42 @@ def lines_of(plan: Plan, outcome: Outcome) -> dict[str, list[Line]]:
 
 def account_of(plan: Plan, outcome: Outcome) -> Account:
     """Reconcile the emulator's operations with the logs."""
-    job_of = {job.prompt: job.name for job in plan.jobs}
+    paying = [job for job in plan.jobs if job.submissions]
+    job_of = {prompt: job.name for job in paying for prompt in job.prompts}
     lines = lines_of(plan, outcome)
     told = {
         job.name: Told(
-            outcome.used.get(job.name),
+            _used(job, outcome),
             [line.event for line in lines[job.name]],
-            causes_of(_deaths(job, outcome, lines[job.name]), _lost_answers(job, outcome)),
-            [hit.at for hit in outcome.hits if hit.task == (job.task_id, job.map_index) and hit.discards],
+            causes_of(
+                _deaths(job, outcome, lines[job.name]),
+                _lost_answers(job, outcome),
+                group=GROUP if job.kind == "bulk" else 1,
+            ),
+            [hit.at for hit in outcome.hits if hit.task == job.index and hit.discards],
             faults_without_effect(outcome.faults, job.name),
+            outcome.ledgers.get(job.name, frozenset()),
+            len(job.prompts),
         )
-        for job in plan.jobs
+        for job in paying
     }
     created = [Created(row["id"], row["state"], job_of[row["prompt_head"]], row["at"]) for row in outcome.operations]
     return settle(created, told)
+
+
+def _used(job: Job, outcome: Outcome) -> frozenset[str]:
+    """Return the operations whose texts a job has: of each row of a bulk task, the last that its ledger knew."""
+    if job.kind != "bulk":
+        return frozenset(filter(None, [outcome.used.get(job.name)]))
+    known = [row for row in outcome.operations if row["id"] in outcome.ledgers.get(job.name, ())]
+    return frozenset({row["prompt_head"]: row["id"] for row in known if row["state"] == "succeeded"}.values())
 
 
 def _deaths(job: Job, outcome: Outcome, lines: list[Line]) -> Iterator[Death]:
     """Return what is known of the deaths of a job's attempts, the best source first."""
     yield from (replace(death, stage=stage) for stage, death in outcome.deaths.get(job.name, {}).items())
     for hit in outcome.hits:
-        if hit.task == (job.task_id, job.map_index) and hit.attempt is not None:
+        if hit.task == job.index and hit.attempt is not None:
             yield Death(hit.attempt, hit.at, hit.what)
     yield from (Death(attempt, at, what) for attempt, at, what in kills(lines))
     for attempt, at in outcome.ended.get(job.name, {}).items():
@@ -63,7 +79,7 @@ def _reason(job: Job, outcome: Outcome, lines: list[Line], attempt: int) -> str:
     """Say why an attempt was not the last one."""
     ended = outcome.ended.get(job.name, {}).get(attempt)
     for hit in outcome.hits:
-        mine = hit.what == CLEARED and hit.task == (job.task_id, job.map_index)
+        mine = hit.what == CLEARED and hit.task == job.index
         if mine and ended is not None and hit.at - CLEAR_SECONDS <= ended <= hit.at + CLEAR_SECONDS:
             return CLEARED
     return reason_of(lines, attempt, events=outcome.failed_attempts[job.name][attempt])
@@ -73,7 +89,7 @@ def _lost_answers(job: Job, outcome: Outcome) -> Iterator[Cause]:
     """Return when answers to a job got lost on their way."""
     yield from lost_answers(outcome.faults, job.name)
     for hit in outcome.hits:
-        if hit.task == (job.task_id, job.map_index) and hit.attempt is None and hit.what != CLEARED:
+        if hit.task == job.index and hit.attempt is None and hit.what != CLEARED:
             yield Cause(hit.at, hit.what)
 
 
@@ -132,7 +148,8 @@ def common_claims(plan: Plan, outcome: Outcome, account: Account) -> Report:
     wrong = [
         f"{job.name}: {outcome.texts.get(job.name)!r}"
         for job in plan.jobs
-        if outcome.texts.get(job.name) != outcome.expected[job.name] or job.prompt != outcome.expected[job.name]
+        if outcome.expected[job.name] != job.answer
+        or outcome.texts.get(job.name) != (outcome.used.get(job.name) if job.kind == "submit" else job.answer)
     ]
     report.claim("every text is right, byte for byte", wrong, f"{len(plan.jobs) - len(wrong)} of {len(plan.jobs)}")
     ended = {job.dag_id: outcome.dags.get(job.dag_id, "has not run") for job in plan.jobs}
@@ -146,6 +163,7 @@ def common_claims(plan: Plan, outcome: Outcome, account: Account) -> Report:
         f"{count} = " + " + ".join(str(account.count(verdict)) for verdict in Verdict),
     )
     report.claim("no operation is paid for again that was known", account.of(Verdict.SUPERSEDED))
+    report.claim("each manifest counts what was paid for", list(_miscounted(plan, outcome, account)))
     report.claim(
         "each that got lost is tied to a death or a lost answer",
         account.of(Verdict.UNTIED),
@@ -174,6 +192,26 @@ def common_claims(plan: Plan, outcome: Outcome, account: Account) -> Report:
     return report
 
 
+def _miscounted(plan: Plan, outcome: Outcome, account: Account) -> Iterator[str]:
+    """Return where a manifest says another thing than the service, the ledger and the log of its task."""
+    lines = lines_of(plan, outcome)
+    for job in plan.jobs:
+        if not job.folder:
+            continue
+        manifest, known = outcome.manifests.get(job.name, {}), outcome.ledgers.get(job.name, frozenset())
+        mine = [row for row in outcome.operations if account.jobs[row["id"]] == job.name]
+        failed = sum(row["state"] == "failed" and row["id"] in known for row in mine)
+        told = Told((), [line.event for line in lines[job.name]]).unknown
+        for name, least, most in (
+            ("submissions", len(known), len(known)),
+            ("repeated_rows", failed, failed),
+            # A line that a dying attempt wrote, and its count did not outlive, is written again.
+            ("lost_submissions", len(mine) - len(known), told),
+        ):
+            if not least <= manifest.get(name, -1) <= most:
+                yield f"{job.name}: {manifest.get(name)} {name}, not {least} to {most}"
+
+
 def table(plan: Plan, outcome: Outcome, account: Account) -> str:
     """Lay out what happened."""
     reasons = reasons_of(plan, outcome)
@@ -182,6 +220,7 @@ def table(plan: Plan, outcome: Outcome, account: Account) -> str:
         counted("Operations on the emulator", [verdict.value for verdict in account.verdicts.values()]),
         f"  {account.unknown_lines:>5}  log lines call a submission unknown, {account.suspected} without an operation",
         counted("Lost by", account.tied),
+        counted("Tasks", [job.kind for job in plan.jobs]),
         counted("Tasks by attempts", attempts),
         counted("Failed attempts", [reason for found in reasons.values() for reason in found]),
         counted("Deaths by plan", [stage for stages in outcome.deaths.values() for stage in stages]),

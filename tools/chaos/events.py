@@ -16,7 +16,7 @@ import psutil
 import requests
 
 from tools.chaos.agenda import Agenda, TaskIndex
-from tools.chaos.plan import RETRIES
+from tools.chaos.plan import CHECK, RETRIES
 from tools.chaos.tables import TASKS
 from tools.harness.airflow import LocalAirflow
 from tools.harness.emulator import LocalEmulator
@@ -42,6 +42,7 @@ STORM = [{"route": "operations.get", "kind": "status", "status": 429, "times": 6
 OUTAGE = [
     {"route": "operations.get", "kind": "status", "status": 503, "times": 60},
     {"route": "completionAsync", "kind": "status", "status": 503, "times": 8},
+    {"route": "responses.get", "kind": "status", "status": 503, "times": 6},
     {"route": "iam.tokens", "kind": "status", "status": 503, "times": 4},
 ]
 
@@ -189,8 +190,8 @@ class Mayhem:
         return found
 
     def _rows_of(self, ti_ids: list[str]) -> list[dict[str, Any]]:
-        statement = f"select * from {TASKS} where id = any(:ids) and map_index >= 0"
-        return self.airflow.sql(statement, ids=ti_ids) if ti_ids else []
+        statement = f"select * from {TASKS} where id = any(:ids) and task_id <> :check"
+        return self.airflow.sql(statement, ids=ti_ids, check=CHECK) if ti_ids else []
 
 
 def _signal_session(session: int, signum: signal.Signals) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 _FILE = re.compile(
-    r"dag_id=(?P<dag_id>[^/]+)/run_id=[^/]+/task_id=(?P<task_id>[^/]+)/map_index=(?P<map_index>\d+)"
+    r"dag_id=(?P<dag_id>[^/]+)/run_id=[^/]+/task_id=(?P<task_id>[^/]+)(?:/map_index=(?P<map_index>\d+))?"
     r"/attempt=(?P<attempt>\d+)\.log"
 )
 
 TaskKey = tuple[str, str, int]
-"""A mapped task instance: DAG id, task id, map index."""
+"""A task instance: DAG id, task id, map index, which is -1 for one that is not mapped."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Line:
 
 
 def read_task_logs(folder: Path) -> dict[TaskKey, list[Line]]:
-    """Return the lines of all mapped tasks, in the order of their attempts."""
+    """Return the lines of all tasks, in the order of their attempts."""
     lines: dict[TaskKey, list[Line]] = {}
-    for path in sorted(folder.glob("dag_id=*/run_id=*/task_id=*/map_index=*/attempt=*.log*")):
+    for path in sorted(folder.glob("dag_id=*/run_id=*/task_id=*/**/attempt=*.log*")):
         if match := _FILE.match(str(path.relative_to(folder))):
-            key = match["dag_id"], match["task_id"], int(match["map_index"])
+            key = match["dag_id"], match["task_id"], int(match["map_index"] or -1)
             lines.setdefault(key, []).extend(_read(path, int(match["attempt"])))
     return lines
 

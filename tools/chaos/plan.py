@@ -5,13 +5,27 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tools.chaos.jobs import (
+    NEEDS_DEFERRAL,
+    RESUMING,
+    ROWS,
+    SHORT_ROWS,
+    STAGES,
+    Job,
+    jobs_of,
+    pool_of,
+)
 
 CHAOS_DAG = "chaos"
 QUIET_DAGS = {"quiet_auto": None, "quiet_resume": False}
 """The DAGs of the quiet run, each with the ``end_from_trigger`` of its tasks."""
+
+CHECK = "check"
+"""The task that compares the texts, and takes no part in what happens to the others."""
 
 RETRIES = 3
 RETRY_SECONDS, AWAY_SECONDS = 5, 4.0
@@ -20,14 +34,11 @@ How long a task waits for its next attempt, and how long a credential, the gatew
 so that each costs a task one attempt.
 """
 
+BULK_RETRIES = 10
+"""A bulk task is there for longer than others, and is hit more often."""
+
 CHAOS_ACTIVE, QUIET_ACTIVE = 8, 16
 """The DAGs' ``max_active_tasks``; 16 is Airflow's default."""
-
-STAGES = ("before_submit", "sending", "taken", "before_defer", "resume_begin", "resume_end")
-"""Where a task kills itself: see dags/chaos_generations.py beside this."""
-
-RESUMING = frozenset({"resume_begin", "resume_end"})
-NEEDS_DEFERRAL = RESUMING | {"before_defer"}
 
 SUBMIT_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "status", "status": 429},
@@ -42,7 +53,13 @@ SUBMIT_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "early_error"},
 )
 FATAL = frozenset({"operation_error", "operation_empty", "early_error"})
-"""Faults that cost an attempt: the operation ends without an answer."""
+"""Faults that cost an attempt, or another submission of a row: the operation ends without an answer."""
+
+BULK_DEATHS = {
+    True: ("taken", "resume_begin", "sending", "before_defer", "resume_end"),
+    False: ("taken", "resume_begin"),
+}
+"""The deaths of a bulk task that writes to a folder, and of one that returns its texts. A short run has two of each."""
 
 READ_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "status", "status": 429},
@@ -105,80 +122,12 @@ SHORT_EVENTS = (
     ("restart all",),
 )
 
-WORDS = ("янтарь", "сокол", "ежевика", "naïve", "Straße", "東京", "парус", "кедр", "emoji 🦔", "«ёлки»")
-
-
-@dataclass(frozen=True)
-class Way:
-    """
-    How a connection leads to the service.
-
-    :param credential: Its kind.
-    :param grpc: Over gRPC instead of REST.
-    :param through: ``gateway``: a process that may die stands before the service. ``vault``: the connection is looked
-        up in a secrets backend that may fail.
-    """
-
-    credential: Literal["api_key", "iam_token", "service_account"]
-    grpc: bool = False
-    through: Literal["", "gateway", "vault"] = ""
-
-
-CONNECTIONS: Mapping[str, Way] = {
-    "chaos_api_key": Way("api_key"),
-    "chaos_iam_token": Way("iam_token"),
-    "chaos_service_account": Way("service_account"),
-    "chaos_api_key_grpc": Way("api_key", grpc=True),
-    "chaos_iam_token_grpc": Way("iam_token", grpc=True),
-    "chaos_service_account_grpc": Way("service_account", grpc=True),
-    "chaos_gateway": Way("api_key", through="gateway"),
-    "chaos_vault": Way("api_key", through="vault"),
-}
-
 ROTATED = {
     ROTATE_API_KEYS: ("chaos_api_key", "chaos_api_key_grpc"),
     # The emulator revokes all tokens at once, those of the service accounts included.
     ROTATE_IAM: ("chaos_iam_token", "chaos_iam_token_grpc", "chaos_service_account", "chaos_service_account_grpc"),
 }
 """The connections whose credentials each rotation replaces."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """
-    One generation task.
-
-    :param name: Stands in its prompt, so that requests, operations and faults can be told apart.
-    :param wave: The mapped task that it is an instance of. Its pool opens when its time has come.
-    :param die_at: The stages at which it kills itself, each once.
-    :param die_whole: Kill the supervising process first, so that nobody reports the death.
-    """
-
-    name: str
-    prompt: str
-    dag_id: str
-    wave: int
-    map_index: int
-    conn_id: str
-    end_from_trigger: bool | None = None
-    deferrable: bool = True
-    die_at: tuple[str, ...] = ()
-    die_whole: bool = False
-
-    @property
-    def task_id(self) -> str:
-        """The id of its task."""
-        return f"generate_{self.wave:02d}"
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """What the metadata database knows it by, within a run."""
-        return self.dag_id, self.task_id, self.map_index
-
-
-def pool_of(wave: int) -> str:
-    """Return the Airflow pool of a wave."""
-    return f"wave_{wave:02d}"
 
 
 @dataclass(frozen=True)
@@ -203,19 +152,27 @@ class Plan:
 
     @property
     def doomed(self) -> frozenset[tuple[str, int]]:
-        """The task and map index of the jobs that lose attempts by plan."""
+        """The task and map index of the jobs that lose most of their attempts by plan."""
         fatal = {fault["match"].strip() for fault in self.faults if fault["kind"] in FATAL and "match" in fault}
-        return frozenset((job.task_id, job.map_index) for job in self.jobs if job.die_at or job.name in fatal)
+        singles = [job for job in self.jobs if job.kind != "bulk"]
+        return frozenset(job.index for job in singles if job.die_at or job.name in fatal)
 
     def as_json(self) -> str:
         """Return what the DAG file reads, and whoever wants to know what was planned."""
         return json.dumps(
             {
                 "seed": self.seed,
-                "retries": RETRIES,
                 "retry_seconds": RETRY_SECONDS,
                 "active": self.active,
-                "jobs": [{**asdict(job), "task_id": job.task_id, "pool": pool_of(job.wave)} for job in self.jobs],
+                "jobs": [
+                    {
+                        **asdict(job),
+                        "task_id": job.task_id,
+                        "pool": pool_of(job.wave),
+                        "retries": BULK_RETRIES if job.kind == "bulk" else RETRIES,
+                    }
+                    for job in self.jobs
+                ],
                 "faults": self.faults,
                 "events": self.events,
             },
@@ -239,22 +196,36 @@ def chaos_plan(tasks: int, seed: int, *, short: bool = False, discards: bool = F
         tuple(kind for kind in kinds if discards or not kind.endswith(DISCARD))
         for kinds in (SHORT_EVENTS if short else EVENTS)
     )
-    jobs = list(_jobs(CHAOS_DAG, tasks, dice, waves=len(events) + 1))
-    order = [0, 1, *dice.sample(range(2, tasks), k=tasks - 2)]
-    for position, number in enumerate(order[: tasks // 4]):
+    jobs = list(jobs_of(CHAOS_DAG, tasks, dice, waves=len(events) + 1, rows=SHORT_ROWS if short else ROWS))
+    singles = [number for number, job in enumerate(jobs) if job.kind in ("generate", "respond", "submit")]
+    order = [*singles[:2], *dice.sample(singles[2:], k=len(singles) - 2)]
+    dying = [number for number in order if jobs[number].kind != "submit"]
+    for position, number in enumerate(dying[: tasks // 4]):
         stage = STAGES[position % len(STAGES)]
-        die_at = ("taken", "before_defer") if number in (0, 1) else (stage,)
-        jobs[number] = _changed(
+        die_at = ("taken", "before_defer") if position < 2 else (stage,)
+        jobs[number] = replace(
             jobs[number],
             die_at=die_at,
             die_whole=position % 3 == 2,
             end_from_trigger=False if stage in RESUMING else jobs[number].end_from_trigger,
             deferrable=jobs[number].deferrable or not NEEDS_DEFERRAL.isdisjoint(die_at),
         )
+    faults = []
     kinds = deque(dice.sample(SUBMIT_FAULTS, k=len(SUBMIT_FAULTS)))
-    faults = [_submit_fault(jobs[number], kinds) for number in order[tasks // 8 : tasks // 8 + max(10, tasks // 4)]]
+    for number, job in enumerate(jobs):
+        if job.kind == "submit" and job.wave % 3 == 0:
+            jobs[number] = replace(job, die_at=(STAGES[job.wave // 3 % 3],))
+        elif job.kind == "bulk":
+            deaths = BULK_DEATHS[job.folder][: 2 if short else None]
+            jobs[number] = replace(job, die_at=deaths, die_whole=not (job.folder or short))
+            rows = dice.sample(job.rows, k=len(job.rows) // 4)
+            faults += [_submit_fault(job, row, kinds) for row in rows]
+    hit = order[tasks // 8 : tasks // 8 + max(10, tasks // 4)]
+    faults += [_submit_fault(jobs[number], jobs[number].name, kinds) for number in hit]
     # Each job reads its operation once at least, and each that starts with a key asks for a token.
     faults += _spread("operations.get", READ_FAULTS, tasks // 4, within=tasks * 3 // 4, dice=dice)
+    responses = sum(job.kind == "respond" for job in jobs)
+    faults += _spread("responses.get", READ_FAULTS, responses // 2, within=max(1, responses * 3 // 4), dice=dice)
     faults += _spread("iam.tokens", TOKEN_FAULTS, max(7, tasks // 14), within=tasks // 10, dice=dice)
     return Plan(seed, tuple(jobs), CHAOS_ACTIVE, tuple(faults), events)
 
@@ -263,43 +234,26 @@ def quiet_plan(tasks: int, seed: int) -> Plan:
     """Draw a run in which nothing goes wrong, once for each mode of ending."""
     dice = random.Random(seed)
     jobs = [
-        _changed(job, end_from_trigger=mode, deferrable=True)
+        replace(job, end_from_trigger=mode, deferrable=True)
         for dag_id, mode in QUIET_DAGS.items()
-        for job in _jobs(dag_id, tasks, dice)
+        for job in jobs_of(dag_id, tasks, dice)
     ]
     return Plan(seed, tuple(jobs), QUIET_ACTIVE)
 
 
-def _jobs(dag_id: str, tasks: int, dice: random.Random, *, waves: int = 1) -> Iterator[Job]:
-    ways = list(CONNECTIONS)
-    sizes = [0] * waves
-    for number in range(tasks):
-        wave = number * waves // tasks
-        sizes[wave] += 1
-        name = f"{dag_id}-{number:03d}"
-        first, second = dice.sample(WORDS, k=2)
-        yield Job(
-            name=name,
-            prompt=f"The job {name} wants its own sentence back, {first} {dice.randrange(10_000)} {second} and all.",
-            dag_id=dag_id,
-            wave=wave,
-            map_index=sizes[wave] - 1,
-            conn_id=ways[number % len(ways)],
-            end_from_trigger=False if dice.random() < 0.3 else None,
-            deferrable=dice.random() > 0.05,
-        )
+def _submit_fault(job: Job, name: str, kinds: deque[dict[str, Any]]) -> dict[str, Any]:
+    """
+    Return the next fault for the submission of a job or of a row.
 
-
-def _changed(job: Job, **changes: Any) -> Job:
-    return Job(**{**asdict(job), **changes})
-
-
-def _submit_fault(job: Job, kinds: deque[dict[str, Any]]) -> dict[str, Any]:
-    """Return the next fault for a job's submission; one that dies by itself gets none that costs an attempt."""
-    fault = next(fault for fault in kinds if not (job.die_at and fault["kind"] in FATAL))
+    One that dies by itself gets none that costs an attempt, nor does one that somebody else waits for.
+    """
+    spared = FATAL if job.kind == "submit" or (job.die_at and job.kind != "bulk") else frozenset()
+    if job.kind == "respond":
+        spared |= {"early_error"}  # no response is shown like that
+    fault = next(fault for fault in kinds if fault["kind"] not in spared)
     kinds.remove(fault)
     kinds.append(fault)
-    return {"route": "completionAsync", "match": f"{job.name} ", **fault}
+    return {"route": job.submissions, "match": f"{name} ", **fault}
 
 
 def _spread(

@@ -19,9 +19,11 @@ from tools.chaos.agenda import Agenda, Hit
 from tools.chaos.causes import Death
 from tools.chaos.events import Mayhem
 from tools.chaos.gateway import Gateway
+from tools.chaos.jobs import Job, pool_of
 from tools.chaos.logs import Line, TaskKey, read_task_logs
 from tools.chaos.lookups import FOLDER, Vault
-from tools.chaos.plan import Job, Plan, pool_of
+from tools.chaos.parts import texts_of
+from tools.chaos.plan import Plan
 from tools.chaos.secrets import Canaries
 from tools.chaos.service import ChaosService
 from tools.chaos.story import Story
@@ -80,8 +82,10 @@ class Outcome:
     What is left of a run.
 
     :param states: The final state of each job's task, by the job's name.
-    :param texts: What the jobs returned.
+    :param texts: What the jobs returned: of a bulk task, what its folder holds.
+    :param manifests: What the bulk tasks returned that write to a folder.
     :param used: The operation that each job's XCom names.
+    :param ledgers: The operations that the ledger of each bulk task ever knew.
     :param expected: The texts that the emulator gives when it is asked directly.
     :param operations: All operations of the emulator.
     :param faults: What became of each fault, in the order in which they were queued.
@@ -99,8 +103,10 @@ class Outcome:
     dags: dict[str, str] = field(default_factory=dict)
     states: dict[str, str | None] = field(default_factory=dict)
     texts: dict[str, Any] = field(default_factory=dict)
+    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
     used: dict[str, str] = field(default_factory=dict)
-    expected: dict[str, str] = field(default_factory=dict)
+    ledgers: dict[str, frozenset[str]] = field(default_factory=dict)
+    expected: dict[str, str | list[str]] = field(default_factory=dict)
     operations: list[dict[str, Any]] = field(default_factory=list)
     stats: dict[str, Any] = field(default_factory=dict)
     faults: list[dict[str, Any]] = field(default_factory=list)
@@ -145,7 +151,8 @@ class ChaosRun:
 
     def carry_out(self) -> Outcome:
         """Start everything, run the DAGs one after the other, and look at what is left."""
-        (self.home / "deaths").mkdir(parents=True)
+        for notes in ("deaths", "ledgers"):
+            (self.home / notes).mkdir(parents=True)
         (self.home / "plan.json").write_text(self.plan.as_json())
         outcome = Outcome()
         dags = sorted({job.dag_id for job in self.plan.jobs})
@@ -157,7 +164,9 @@ class ChaosRun:
         ):
             canaries, vault = Canaries(emulator, gateway.url), Vault(Path(folder))
             vault.keep(canaries.in_vault)
-            outcome.expected = {job.name: ask(emulator, ("user", job.prompt)).text for job in self.plan.jobs}
+            for job in self.plan.jobs:
+                texts = [ask(emulator, ("user", prompt)).text for prompt in job.prompts]
+                outcome.expected[job.name] = texts if job.kind == "bulk" else texts[0]
             prepared = self._airflow(database, canaries, vault, dags)
             prepared.sql(f"alter role current_user set idle_in_transaction_session_timeout = '{LOCKS_SECONDS}s'")
             with prepared as airflow:
@@ -202,7 +211,8 @@ class ChaosRun:
         run_id = airflow.trigger(dag_id)
         agenda, dice = Agenda(), random.Random(self.plan.seed)
         mayhem = Mayhem(airflow, emulator, dice, self._say, self.plan.doomed, agenda)
-        conn_ids = {(job.task_id, job.map_index): job.conn_id for job in self.plan.jobs if job.dag_id == dag_id}
+        jobs = [job for job in self.plan.jobs if job.dag_id == dag_id]
+        conn_ids = {job.index: job.conn_id for job in jobs}
         world = World(
             airflow=airflow,
             service=emulator,
@@ -212,6 +222,7 @@ class ChaosRun:
             run=(dag_id, run_id),
             conn_ids=conn_ids,
             spared=self.plan.doomed,
+            single=frozenset(job.index for job in jobs if job.kind not in ("watch", "bulk")),
             agenda=agenda,
             dice=dice,
             say=self._say,
@@ -259,6 +270,13 @@ class ChaosRun:
         for job, row in self._rows(airflow, f"select * from {XCOMS} where key in ('return_value', 'operation_id')"):
             kept = outcome.texts if row["key"] == "return_value" else outcome.used
             kept[job.name] = row["value"]
+        for job in self.plan.jobs:
+            if job.folder and isinstance(manifest := outcome.texts.get(job.name), dict):
+                outcome.manifests[job.name] = manifest
+                with contextlib.suppress(OSError, ValueError):  # then the manifest is no right text
+                    outcome.texts[job.name] = texts_of(manifest)
+        for note in (self.home / "ledgers").iterdir():
+            outcome.ledgers[note.name] = frozenset(note.read_text().split())
         for job, row in self._rows(airflow, f"select * from {PAST}"):
             outcome.failed_attempts.setdefault(job.name, {})[row["try_number"]] = set()
             if row["end_date"]:
@@ -304,7 +322,7 @@ def _state(airflow: LocalAirflow, dag_id: str, run_id: str) -> str:
 def _counts(airflow: LocalAirflow, dag_id: str, run_id: str) -> dict[str, int]:
     rows = airflow.sql(
         f"select coalesce(state, 'none') as state, count(*) as count from {TASKS}"
-        " where dag_id = :dag and run_id = :run and map_index >= 0 group by 1",
+        " where dag_id = :dag and run_id = :run group by 1",
         dag=dag_id,
         run=run_id,
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.chaos.plan import CONNECTIONS
+from tools.chaos.jobs import CONNECTIONS, PACE
 from tools.chaos.service import ChaosService
 from tools.harness.airflow import LocalAirflow
 
@@ -66,7 +66,7 @@ class Canaries:
         for conn_id in conn_ids:
             self._numbers[conn_id] = self._numbers.get(conn_id, 0) + 1
             way = CONNECTIONS[conn_id]
-            extra: dict[str, Any] = {"folder_id": self._service.folder_id}
+            extra: dict[str, Any] = {"folder_id": self._service.folder_id, "submits_per_second": PACE}
             if way.grpc:
                 extra |= {"transport": "grpc", "grpc_target": self._service.grpc_target}
             host = self._gateway if way.through == "gateway" else self._service.url

@@ -14,12 +14,12 @@ from packaging.version import Version
 from tools.chaos import plan
 from tools.chaos.agenda import CLEARED, Agenda, TaskIndex
 from tools.chaos.gateway import Gateway
+from tools.chaos.jobs import CONNECTIONS
 from tools.chaos.lookups import Vault
 from tools.chaos.plan import (
     AWAY_SECONDS,
     CLEAR_FINISHED,
     CLEAR_WAITING,
-    CONNECTIONS,
     DISCARD,
     GATEWAY,
     HANG,
@@ -52,6 +52,7 @@ class World:
     :param run: The DAG and its run.
     :param conn_ids: The connection of each task.
     :param spared: The tasks that nobody clears: they die by plan.
+    :param single: The tasks that own one operation: these can start over, and leave one behind.
     :param dice: Picks the tasks that are cleared.
     """
 
@@ -63,6 +64,7 @@ class World:
     run: tuple[str, str]
     conn_ids: Mapping[TaskIndex, str]
     spared: frozenset[TaskIndex]
+    single: frozenset[TaskIndex]
     agenda: Agenda
     dice: random.Random
     say: Callable[[str], None]
@@ -165,15 +167,16 @@ class World:
 
     def _clear(self, kind: str) -> bool:
         state = {CLEAR_WAITING: "deferred", CLEAR_FINISHED: "success"}[kind.removesuffix(DISCARD)]
+        discard = kind.endswith(DISCARD)
         tasks = [task for task in self._tasks(state, list(CONNECTIONS)) if task not in self.spared]
+        tasks = [task for task in tasks if task in self.single or not discard]
         if not tasks:
             return False
         self._announce(kind)
-        discard = kind.endswith(DISCARD)
         task = self.dice.choice(tasks)
         dag_id, run_id = self.run
         body: dict[str, Any] = {"dry_run": False, "only_failed": False, "reset_dag_runs": False}
-        body |= {"dag_run_id": run_id, "task_ids": [task]}
+        body |= {"dag_run_id": run_id, "task_ids": [task if task[1] >= 0 else task[0]]}
         if clears_discard():
             body["keep_task_state"] = not discard
         asked = time.time()
@@ -193,7 +196,7 @@ class World:
         """Return the generation tasks in this state on one of these connections."""
         rows = self.airflow.sql(
             f"select task_id, map_index from {TASKS}"
-            " where dag_id = :dag and run_id = :run and state = :state and map_index >= 0 order by 1, 2",
+            " where dag_id = :dag and run_id = :run and state = :state order by 1, 2",
             dag=self.run[0],
             run=self.run[1],
             state=state,
