@@ -6,7 +6,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CONSTRAINTS := constraints-$(VERSION).txt
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: help demo up test test-unit test-system test-chaos test-matrix test-mutants test-celery bench lint floors format constraints clean
+.PHONY: help demo up test test-unit test-system test-chaos test-matrix test-mutants test-celery test-s3 bench lint floors format constraints clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test-chaos: $(VENV)/dev  ## kill and break everything while 200 tasks generate, 
 test-celery: .celery/venv/ready  ## the tests on a real Airflow with two Celery workers, and a short chaos run on it
 	SYSTEM_EXECUTOR=celery .celery/venv/bin/python -m pytest -m system
 	.celery/venv/bin/python -m tools.chaos --short --executor celery
+
+test-s3: .s3/venv/ready  ## bulk runs on the API of S3, as moto serves it (an environment of its own)
+	.s3/venv/bin/python -m pytest tests/bulk/test_s3.py
 
 test-matrix:  ## the tests on each Airflow and Python, in environments of their own (40 minutes; MATRIX="3.4 3.11" for a cell)
 	$(PYTHON) -m tools.matrix $(MATRIX)
@@ -59,7 +62,7 @@ constraints:  ## pin the newest versions that fit, for each Python that is suppo
 	for python in 3.11 3.12 3.13; do tools/constraints.sh $$python || exit 1; done
 
 clean:  ## remove what the other commands made
-	rm -rf $(VENV) .demo .bench .celery .chaos .matrix .mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .demo .bench .celery .s3 .chaos .matrix .mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The peers bring newer versions of their own clients than the constraints allow: that is what their users get.
 .bench/venv/ready: $(CONSTRAINTS) pyproject.toml benchmarks/requirements.txt
@@ -73,6 +76,14 @@ clean:  ## remove what the other commands made
 	$(PYTHON) -m venv --clear .celery/venv
 	.celery/venv/bin/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS) pip
 	.celery/venv/bin/python -m pip install -qq --constraint $(CONSTRAINTS) --editable . --group celery
+	@touch $@
+
+# The client of S3 wants an older python-dateutil than the constraints have.
+.s3/venv/ready: $(CONSTRAINTS) pyproject.toml
+	$(PYTHON) -m venv --clear .s3/venv
+	.s3/venv/bin/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS) pip
+	grep -v '^python-dateutil' $(CONSTRAINTS) > .s3/constraints.txt
+	.s3/venv/bin/python -m pip install -qq --constraint .s3/constraints.txt --editable . --group s3
 	@touch $@
 
 $(VENV)/pip: $(CONSTRAINTS)

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider.yandex_ai_studio.bulk import storage
 from airflow_provider.yandex_ai_studio.bulk.folder import OWNER
 from airflow_provider.yandex_ai_studio.bulk.storage import reason_of
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -189,7 +189,7 @@ def test_a_storage_that_fails_in_its_own_way_is_told_with_what_it_said_and_asked
     def refuse(*_: Any, **__: Any) -> None:
         raise SlowDown("private details")
 
-    monkeypatch.setattr(ObjectStoragePath, "mkdir", refuse)
+    monkeypatch.setattr(storage, "make", refuse)
     run = task(inputs=[SECRET], output_path=str(tmp_path / "out"))
     with pytest.raises(YandexAIStudioError, match=r"can't be written for now \(SlowDown\)\.\n") as caught:
         run.attempt()

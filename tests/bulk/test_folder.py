@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_provider.yandex_ai_studio.bulk.folder import OWNER, Folder
+from airflow_provider.yandex_ai_studio.bulk import storage
+from airflow_provider.yandex_ai_studio.bulk.folder import OWNER, SETTLED_AFTER, Folder
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from bulk_task import BulkTask, rows_of, texts
@@ -19,30 +22,18 @@ def no_wait(_: float) -> None:
     raise AssertionError("nobody waits for a file of this machine")
 
 
-@pytest.fixture
-def objects() -> Iterator[str]:
-    """A path on an object storage, where what is written last stays."""
-    from airflow.sdk.io import attach
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    storage = MemoryFileSystem()
-    attach("memory", fs=storage)
-    yield "memory://bucket/out"
-    storage.rm("/bucket", recursive=True)
-
-
-def test_of_two_runs_that_find_a_folder_free_at_one_time_the_first_one_has_it(tmp_path: Path) -> None:
+def test_of_two_runs_that_find_a_folder_free_at_one_time_the_first_one_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, other = Folder(str(tmp_path / "out"), "jsonl"), Folder(str(tmp_path / "out"), "jsonl")
-    owner = Folder.owner
-    other.owner = lambda: None  # type: ignore[method-assign] # it looked before the first one wrote
-    one.claim("a", 1, no_wait)
-    write = other._write
+    write_first = storage.write_first
 
-    def look_again(*args: Any, **how: Any) -> None:
-        write(*args, **how)
-        other.owner = lambda: owner(other)  # type: ignore[method-assign]
+    def faster(*claim: Any) -> bool:
+        monkeypatch.undo()
+        one.claim("a", 1, no_wait)
+        return write_first(*claim)
 
-    other._write = look_again  # type: ignore[method-assign]
+    monkeypatch.setattr(storage, "write_first", faster)
     with pytest.raises(ConfigurationError, match="Give each set a folder of its own"):
         other.claim("b", 1, no_wait)
     assert one.owner() == "a"
@@ -60,30 +51,24 @@ def test_a_folder_that_is_another_s_by_now_is_not_claimed(tmp_path: Path) -> Non
     assert one.owner() == "a"
 
 
-def test_a_file_system_without_links_is_claimed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_file_system_without_links_a_claim_is_looked_at_again_as_on_object_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any) -> None:
         raise OSError(errno.EOPNOTSUPP, "no links here")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     folder = Folder(str(tmp_path / "out"), "jsonl")
-    folder.claim("a", 1, no_wait)
-    assert folder.owner() == "a"
+    waited: list[float] = []
+    folder.claim("a", 1, waited.append)
+    assert (folder.owner(), waited) == ("a", [SETTLED_AFTER])
     assert [path.name for path in (tmp_path / "out").iterdir()] == [OWNER]
 
-
-def test_on_object_storage_the_one_is_refused_whose_claim_was_written_over(objects: str) -> None:
-    one, other = Folder(objects, "jsonl"), Folder(objects, "jsonl")
-    waited: list[float] = []
-
-    def meanwhile(seconds: float) -> None:
-        waited.append(seconds)
-        other._write(OWNER, b'{"fingerprint": "b"}')
+    def meanwhile(_: float) -> None:
+        (tmp_path / "new" / OWNER).write_text('{"fingerprint": "b"}')
 
     with pytest.raises(ConfigurationError, match="Give each set a folder of its own"):
-        one.claim("a", 1, meanwhile)
-    assert other.owner() == "b"
-    assert sum(waited) > 1
-    other.claim("b", 1, no_wait)  # it is its own already
+        Folder(str(tmp_path / "new"), "jsonl").claim("a", 1, meanwhile)
 
 
 def test_a_run_writes_nothing_more_where_another_one_has_taken_its_folder(
@@ -142,12 +127,15 @@ def test_a_path_that_a_template_made_of_nothing_is_no_folder_and_no_wish_for_non
     assert (list(tmp_path.iterdir()), run.submissions) == ([], 0)
 
 
-def test_an_output_on_object_storage_is_read_as_one_on_disk_is(
-    task: Callable[..., BulkTask], objects: str, tmp_path: Path
+def test_an_output_on_any_file_system_that_is_known_is_read_as_one_on_disk_is(
+    task: Callable[..., BulkTask], tmp_path: Path
 ) -> None:
-    manifest = task(inputs=texts(5), output_path=objects, chunk_size=2).attempt()
-    folder = Folder(objects, "jsonl")
+    memory = MemoryFileSystem()
+    attach("memory", fs=memory)
+    manifest = task(inputs=texts(5), output_path="memory://bucket/out", chunk_size=2).attempt()
+    folder = Folder("memory://bucket/out", "jsonl")
     rows = [row for number in range(3) for row in folder.read_part(number)]
+    memory.rm("/bucket", recursive=True)
     task(inputs=texts(5), output_path=str(tmp_path / "out"), chunk_size=2).attempt()
     assert [row["output"] for row in rows] == [row["output"] for row in rows_of(tmp_path / "out")]
     assert manifest["parts"] == [f"part-0000{number}.jsonl" for number in range(3)]

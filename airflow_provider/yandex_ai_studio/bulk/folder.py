@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from secrets import token_hex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from airflow_provider.yandex_ai_studio.api.checks import wrong
+from airflow_provider.yandex_ai_studio.bulk import storage
 from airflow_provider.yandex_ai_studio.bulk.rows import pyarrow_parquet
 from airflow_provider.yandex_ai_studio.bulk.storage import LASTING, reason_of, storage_path
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, YandexAIStudioError
@@ -25,7 +25,9 @@ OWNER = "_request_set.json"
 """Says whose output this is while there is no manifest yet. Readers of parts skip names that begin so."""
 
 SETTLED_AFTER = 2.0
-"""Seconds after which a claim on object storage is looked at again: that of another run may have come after it."""
+"""Seconds after which a claim is looked at again where that of another run may have come after it."""
+
+GOES_ON = "What was submitted, if anything, is written down: another attempt goes on with it."
 
 NO_LINE_ENDS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
 """A line must stay one to those who split a text at all that Python takes for the end of a line."""
@@ -48,10 +50,18 @@ class Folder:
             pyarrow_parquet("`output_format`")
 
     def owner(self) -> str | None:
-        """Return the fingerprint of the requests that this output belongs to, or None where there is none."""
+        """
+        Return the fingerprint of the requests that this output belongs to, or None where there is none.
+
+        :raises YandexAIStudioError: It can't be read for now.
+        """
+        with self._told("read"):
+            return self._owner()
+
+    def _owner(self) -> str | None:
         for name in (OWNER, MANIFEST):
             try:
-                return str(json.loads((self.path / name).read_bytes())["fingerprint"])
+                return str(json.loads(storage.read(self.path / name))["fingerprint"])
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except (KeyError, TypeError, ValueError):
@@ -63,9 +73,11 @@ class Folder:
         See whether these requests may have their output here.
 
         :return: Whether it is nobody's yet.
-        :raises ConfigurationError: It is another's.
+        :raises ConfigurationError: It is another's, or can't be read.
+        :raises YandexAIStudioError: It can't be read for now.
         """
-        owner = self.owner()
+        with self._told("read", before=True):
+            owner = self._owner()
         if owner not in (None, fingerprint):
             raise wrong(
                 f"`output_path` {str(self.path)!r} holds the output of another set of requests: the inputs or the "
@@ -77,26 +89,20 @@ class Folder:
         """
         Say whose output this is, before anything is paid for. Of two runs that do so at one time, one is refused.
 
-        :param sleep: Waits some seconds: on object storage, the one is kept that was written last.
+        :param sleep: Waits some seconds: where a file can't be written only if there is none, the last one is kept.
         :raises ConfigurationError: It can't be written, or another run was faster.
         :raises YandexAIStudioError: It can't be written for now.
         """
         free = self.check(fingerprint)
-        data = _json({"fingerprint": fingerprint, "rows": rows})
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._write(OWNER, data, first=free)
-        except LASTING as error:
-            raise wrong(
-                f"Let the worker write to `output_path` {str(self.path)!r}, or give another one: it can't be written "
-                f"({reason_of(error)})"
-            ) from None
-        except Exception as error:  # each object storage has its own errors
-            raise YandexAIStudioError(
-                f"Retry the task, or give another `output_path`: {str(self.path)!r} can't be written for now "
-                f"({type(error).__name__}).\nNothing was sent to the service."
-            ) from error
-        if free and not self._local:
+        claim, data = self.path / OWNER, _json({"fingerprint": fingerprint, "rows": rows})
+        settled = True
+        with self._told("written", before=True):
+            storage.make(self.path)
+            if free:
+                settled = storage.write_first(claim, data)
+            else:
+                storage.write(claim, data)
+        if not settled:
             sleep(SETTLED_AFTER)
         self.check(fingerprint)
 
@@ -115,15 +121,16 @@ class Folder:
 
     def names(self) -> set[str]:
         """Return the names of what is there."""
-        return {path.name for path in self.path.iterdir()}
+        with self._told("read"):
+            return storage.names_in(self.path)
 
     def holds_answers(self) -> bool:
-        """Tell whether there is more than a claim."""
-        return self.path.is_dir() and bool(self.names() - {OWNER})
+        """Tell whether there is more of a run than its claim."""
+        return MANIFEST in self.names() or self.holds_parts()
 
     def holds_parts(self) -> bool:
         """Tell whether there are parts, though what says whose they are is gone: some tools skip names with a `_`."""
-        return self.path.is_dir() and any(name.startswith("part-") for name in self.names())
+        return any(name.startswith("part-") for name in self.names())
 
     def part_name(self, number: int | str) -> str:
         """Return the name of the part of a chunk."""
@@ -132,51 +139,52 @@ class Folder:
 
     def write_part(self, number: int | str, rows: Rows) -> None:
         """Write a part, or write it again."""
-        self._write(self.part_name(number), parquet_of(rows) if self.form == "parquet" else json_lines_of(rows))
+        data = parquet_of(rows) if self.form == "parquet" else json_lines_of(rows)
+        with self._told("written"):
+            storage.write(self.path / self.part_name(number), data)
 
     def read_part(self, number: int | str) -> list[dict[str, Any]]:
         """Read the rows of a part."""
-        data = (self.path / self.part_name(number)).read_bytes()
+        with self._told("read"):
+            data = storage.read(self.path / self.part_name(number))
         return rows_of_parquet(data) if self.form == "parquet" else [json.loads(line) for line in data.splitlines()]
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest: the output is complete. What is no part of it goes."""
         for name in self.names() - set(manifest["parts"]):
             if name.startswith("part-"):
-                (self.path / name).unlink()
-        self._write(MANIFEST, _json(manifest))
+                with self._told("written"):
+                    storage.remove(self.path / name)
+        with self._told("written"):
+            storage.write(self.path / MANIFEST, _json(manifest))
 
     def drop_manifest(self) -> None:
         """Take the manifest away: the output is being worked on."""
-        (self.path / MANIFEST).unlink(missing_ok=True)
+        with self._told("written"):
+            storage.remove(self.path / MANIFEST)
 
-    @property
-    def _local(self) -> bool:
-        return self.path.protocol in ("", "file")
-
-    def _write(self, name: str, data: bytes, *, first: bool = False) -> None:
+    @contextmanager
+    def _told(self, what: Literal["read", "written"], *, before: bool = False) -> Iterator[None]:
         """
-        Write a file as a whole.
+        Say in plain words what is wrong with the folder: each storage has errors of its own.
 
-        :param first: Only if there is none; one that another process writes at the same time stays.
+        :param before: Nothing was paid for yet, and nothing has to be kept: what lasts need not be tried again.
         """
-        target = self.path / name
-        if not self._local:
-            target.write_bytes(data)  # an object appears at once
-            return
-        local = Path(target.path)
-        beside = local.with_name(f"_{local.name}.{token_hex(4)}")  # other containers have the same process ids
-        beside.write_bytes(data)
-        if first:
-            try:
-                local.hardlink_to(beside)
-            except FileExistsError:
-                pass
-            except OSError:  # a file system without links
-                beside.replace(local)
-            beside.unlink(missing_ok=True)
-        else:
-            beside.replace(local)
+        try:
+            yield
+        except Exception as error:
+            may = "read" if what == "read" else "write to"
+            folder, why = f"`output_path` {str(self.path)!r}", reason_of(error)
+            if before and isinstance(error, LASTING):
+                raise wrong(f"Let the worker {may} {folder}, or give another one: it can't be {what} ({why})") from None
+            if before:
+                advice, fate = (
+                    f"Retry the task, or give an `output_path` other than {str(self.path)!r}: it",
+                    "Nothing was sent to the service.",
+                )
+            else:
+                advice, fate = f"Let the worker {may} {folder}, and retry the task: it", GOES_ON
+            raise YandexAIStudioError(f"{advice} can't be {what} for now ({why}).\n{fate}") from error
 
 
 def json_lines_of(rows: Rows) -> bytes:

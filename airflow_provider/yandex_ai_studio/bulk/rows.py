@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, wrong
-from airflow_provider.yandex_ai_studio.bulk.storage import LASTING, reason_of, storage_path
+from airflow_provider.yandex_ai_studio.bulk.storage import LASTING, opened, reason_of, storage_path
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class JsonLines:
     def _lines(self, place: int) -> Iterator[tuple[int, int, bytes]]:
         """Give what is on each line from a place on that is not empty, where it ends, and its number from there."""
         try:
-            with self._path.open("rb") as file:  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+            with opened(self._path) as file:
                 file.seek(place)
                 for number, line in enumerate(file, start=1):
                     place += len(line)
@@ -152,8 +152,7 @@ class Parquet:
         """Give all rows in chunks."""
         parquet = pyarrow_parquet("`inputs`")
         try:
-            opened = self._path.open("rb")  # type: ignore[no-untyped-call] # Airflow leaves it untyped
-            with opened as file, parquet.ParquetFile(file) as table:
+            with opened(self._path) as file, parquet.ParquetFile(file) as table:
                 place, rows = 0, []
                 for batch in table.iter_batches(batch_size=size):
                     rows += batch.to_pylist()
