@@ -53,6 +53,11 @@ def test_nothing_is_never_written_as_none(prompt: str) -> None:
             "of {% for name, value in row.meta.items() if value is not none %}{{ name }}={{ value }}{% endfor %}",
             "of b=1",
         ),
+        ("of {{ row.tags | tojson }}", 'of [null, "x"]'),
+        ("of {{ row.tags | select | join }}", "of x"),
+        ("of {{ row.tags | length }}{% if none in row.tags %}, one empty{% endif %}", "of 2, one empty"),
+        ("of {% for tag in row.tags %}{{ tag or '-' }}{% endfor %}", "of -x"),
+        ("of {{ row.meta.a | default('nothing') }}{% if row.meta.a is none %}!{% endif %}", "of nothing!"),
         ("of {{ row.meta.a or 'nothing' }} and {{ row.tags[0] | default('nothing', true) }}", "of nothing and nothing"),
     ],
 )
@@ -61,7 +66,19 @@ def test_a_list_or_a_mapping_is_data_whatever_it_holds(prompt: str, text: str) -
 
 
 @pytest.mark.parametrize(
-    "prompt", ["{{ row.meta.a }}", "{{ row.tags[0] }}", "{% for tag in row.tags %}{{ tag }}{% endfor %}", "{{ month }}"]
+    "prompt",
+    [
+        "{{ row.meta.a }}",
+        "{{ row.meta.a ~ '.' }}",
+        "{{ row['meta']['a'] | upper }}",
+        "{{ row.tags[0] }}",
+        "{% for tag in row.tags %}{{ tag }}{% endfor %}",
+        "{% for tag in row.tags %}{{ tag ~ '.' }}{% endfor %}",
+        "{{ row.tags | join(', ') }}",
+        "{{ row.tags | map('upper') | join }}",
+        "{% for one in row.deep %}{{ one | join }}{% endfor %}",
+        "{{ month }}",
+    ],
 )
 @pytest.mark.parametrize("environment", [Environment, NativeEnvironment])
 def test_nothing_in_one_is_never_written_as_none_either(prompt: str, environment: type[Environment]) -> None:
@@ -69,7 +86,7 @@ def test_nothing_in_one_is_never_written_as_none_either(prompt: str, environment
     with pytest.raises(
         ConfigurationError, match=r"Row 0 of `inputs` has nothing \(None\) in a value .*\{\{ … or '' \}\}"
     ):
-        prompt_of({"meta": {"a": None}, "tags": [None]}, 0, render)
+        prompt_of({"meta": {"a": None}, "tags": [None], "deep": [("x", None)]}, 0, render)
 
 
 def test_what_a_dag_writes_in_place_of_nothing_is_written() -> None:

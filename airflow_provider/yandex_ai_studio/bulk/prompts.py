@@ -27,13 +27,23 @@ class Nothing(Undefined):
     """
     What a template sees of a field that holds None: nothing that can be written.
 
-    It is false, ``none`` and not ``defined``, so that a template may ask for it, and give something in its place.
+    It is false, ``none`` and not ``defined``, so that a template may ask for it, and give something in its place. A
+    list that is written whole shows it as what it is.
+
+    :param name: Of the field, if it is one of the row's own.
     """
 
     __slots__ = ()
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str = "") -> None:
         super().__init__(hint=name, name=name, exc=NothingThere)
+
+    @property
+    def _undefined_message(self) -> str:
+        return self._undefined_hint or ""
+
+    def __repr__(self) -> str:
+        return "None"
 
     def __eq__(self, other: object) -> bool:
         return other is None or isinstance(other, Nothing)
@@ -43,6 +53,15 @@ class Nothing(Undefined):
 
     __hash__ = Undefined.__hash__
     __str__ = __iter__ = __len__ = Undefined._fail_with_undefined_error
+
+
+def _seen(value: Any) -> Any:
+    """Return what a template sees of a value deeper in a row: nothing there must not be written by any filter."""
+    if value is None:
+        return Nothing()
+    if type(value) in (list, tuple):
+        return type(value)(_seen(item) for item in value)
+    return value
 
 
 def _is_none(value: Any) -> bool:
@@ -104,6 +123,10 @@ def template(prompt: str, environment: jinja2.Environment, context: Mapping[str,
     strict.tests = {**environment.tests, "none": _is_none}
     how = {"default": _plain, **environment.policies["json.dumps_kwargs"]}
     strict.policies = {**environment.policies, "json.dumps_kwargs": how}
+    if environment.finalize is None:  # else the DAG says what is written in place of nothing
+        by_name, by_key = strict.getattr, strict.getitem  # what `a.b` and `a["b"]` come to in a template
+        strict.getattr = lambda obj, attribute: _seen(by_name(obj, attribute))  # type: ignore[method-assign]
+        strict.getitem = lambda obj, argument: _seen(by_key(obj, argument))  # type: ignore[method-assign]
     ready = compiled(prompt, "prompt", strict)
     return lambda row: ready.render({**context, "row": row})
 
