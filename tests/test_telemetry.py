@@ -537,6 +537,20 @@ def test_returned_rows_are_counted_once(emulator: Emulator, connection: None, st
     assert stats.counts["tokens.output"] > 0
 
 
+def test_rows_that_fail_a_task_without_an_output_are_counted(
+    emulator: Emulator, connection: None, stats: Stats
+) -> None:
+    emulator.fault("completionAsync", "operation_error", code=13, match="row 3.", times=2)
+    bulk = BulkTask(emulator, inputs=[f"Tell me of row {n}." for n in range(6)], chunk_size=2, row_retries=1)
+    bulk.emulator_seconds = 4000
+    with pytest.raises(Exception, match="1 of 6 rows failed"):
+        bulk.attempt()
+    assert stats.of("submitted", "succeeded", "failed") == {"submitted": 7, "succeeded": 0, "failed": 1}
+    assert stats.tags["failed"] == [{"conn_id": CONN_ID, "model": "yandexgpt", "reason": "error"}]
+    bulk.attempt()
+    assert stats.of("submitted", "succeeded", "failed") == {"submitted": 8, "succeeded": 6, "failed": 1}
+
+
 def test_a_row_that_fails_again_failed_once() -> None:
     before, after = Tally((3, 1, 0, 0, 0, 0)), Tally((3, 1, 0, 0, 0, 0), submissions=2)
     assert [metric for metric in metrics_between(before, after) if metric.value] == [telemetry.Metric("submitted", 2)]

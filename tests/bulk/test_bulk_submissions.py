@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 
 from airflow_provider.yandex_ai_studio.bulk.ledger import KEY
 from airflow_provider.yandex_ai_studio.bulk.reception import LOSSES, STRANGER_REFUSALS
@@ -490,3 +490,53 @@ def test_a_worker_that_can_t_begin_its_threads_submits_nothing(
     assert run.submissions == 0
     assert None not in run.attempt()
     assert run.submissions == 20
+
+
+def test_answers_that_get_lost_for_half_a_minute_do_not_use_up_the_three_tries_of_one_row(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    run = task(inputs=texts(1))
+    began, sleep = run.clock.now, run.clock.sleep
+    emulator.fault(SUBMIT, "status", status=500, times=None)
+
+    def mended_after_a_while(seconds: float) -> None:
+        sleep(seconds)
+        if run.clock.now - began > 30:
+            emulator.clear_faults()
+
+    run.clock.sleep = mended_after_a_while  # type: ignore[method-assign]
+    assert len(run.attempt()) == run.submissions == 1
+
+
+def test_it_is_said_that_a_free_question_fails_where_nothing_was_submitted(
+    task: Callable[..., BulkTask], emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emulator.fault(SUBMIT, "lost_answer", times=1)
+    emulator.fault(QUESTION, "status", status=503, times=20)
+    assert len(task(inputs=texts(10)).attempt()) == 10
+    said = capsys.readouterr().out
+    assert "A question that is free gets no answer" in said
+    assert "takes no submissions" not in said
+    assert "It is tried again with one row" not in said
+
+
+def test_an_attempt_that_is_told_to_end_leaves_what_it_submitted_in_this_hour_to_the_next(
+    task: Callable[..., BulkTask],
+) -> None:
+    run = task(inputs=texts(60))
+    make, sleep = run.operator, run.clock.sleep
+    operators: list[Any] = []
+
+    def killed_after_a_while(seconds: float) -> None:
+        sleep(seconds)
+        if run.submissions >= 20:
+            operators[-1].on_kill()
+
+    def doomed() -> Any:
+        operators.append(make())
+        return operators[-1]
+
+    run.clock.sleep, run.operator = killed_after_a_while, doomed  # type: ignore[method-assign]
+    with pytest.raises(AirflowException, match="was told to end"):
+        run.attempt()
+    assert sum(run.store.values[KEY]["hour"].values()) == run.submissions >= 20

@@ -199,6 +199,21 @@ def test_parameters_that_change_while_the_task_is_deferred_are_refused_and_nothi
     assert (answers["counts"]["succeeded"] if output else len(answers)) == run.submissions == 30
 
 
+def test_a_folder_of_the_connection_that_changes_while_the_task_is_deferred_is_told_as_such(
+    task: Callable[..., BulkTask], emulator: Emulator, connect: Callable[..., None]
+) -> None:
+    run = task(inputs=texts(3), model="yandexgpt-lite", temperature=0.1)
+
+    def another(folder: str) -> None:
+        connect(host=emulator.url, password=API_KEY, extra={"folder_id": folder})
+
+    during_the_deferral(run, lambda: another("b1ganother"))
+    with pytest.raises(ConfigurationError, match=r"Restore the folder of the model \(`folder_id` of the connection"):
+        run.attempt()
+    another(FOLDER)
+    assert len(run.attempt()) == run.submissions == 3
+
+
 def test_an_asset_and_an_output_that_come_while_the_task_is_deferred_lose_no_answer(
     task: Callable[..., BulkTask], tmp_path: Path
 ) -> None:
@@ -297,6 +312,33 @@ def test_a_chunk_whose_record_is_gone_is_told_to_be_paid_for_again(
     told = capsys.readouterr().out
     for number in range(2):
         assert told.count(f"The state of chunk {number} is gone: its rows are asked, and paid for, again") == 1
+
+
+@pytest.mark.parametrize("output", [None, "out"])
+def test_rows_that_are_the_same_as_others_are_paid_for_once_though_the_records_that_knew_are_gone(
+    task: Callable[..., BulkTask], tmp_path: Path, output: str | None
+) -> None:
+    run = task(inputs=texts(6) * 2, chunk_size=4, output_path=output and str(tmp_path / output))
+
+    def lose() -> None:
+        run.store.delete(f"{KEY}_1")
+        if output is None:  # else this one is done
+            run.store.delete(f"{KEY}_2")
+
+    during_the_deferral(run, lose)
+    answers = run.attempt()
+    assert (answers["counts"]["succeeded"] if output else len(answers)) == 12
+    assert run.submissions == 6 + 2
+
+
+def test_other_requests_are_told_to_be_others_or_those_of_another_release(
+    task: Callable[..., BulkTask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = task(inputs=texts(3))
+    run.attempt()
+    run.store.values[KEY]["fingerprint"] = "by another recipe"
+    run.attempt()
+    assert "have changed, or another release of this package tells them apart" in capsys.readouterr().out
 
 
 def test_a_chunk_that_was_begun_and_no_more_is_not_told_to_be_paid_for_again(

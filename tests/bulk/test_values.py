@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Environment
 
+from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.models import Usage
+from airflow_provider.yandex_ai_studio.bulk.earlier import parameters_of
 from airflow_provider.yandex_ai_studio.bulk.estimate import sample
 from airflow_provider.yandex_ai_studio.bulk.finish import manifest_of
 from airflow_provider.yandex_ai_studio.bulk.folder import json_lines_of, parquet_of, rows_of_parquet
@@ -18,9 +21,11 @@ from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head
 from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Price, price_of
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, look_through
 from airflow_provider.yandex_ai_studio.bulk.progress import Progress
+from airflow_provider.yandex_ai_studio.bulk.prompts import template
 from airflow_provider.yandex_ai_studio.bulk.result import failed
 from airflow_provider.yandex_ai_studio.bulk.rows import InMemory
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
+from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
 
 SIZE = 8
 USED = Usage(3, 2, 5)
@@ -213,3 +218,32 @@ rows = st.lists(
 def test_both_formats_give_back_what_was_written(written: list[dict[str, Any]]) -> None:
     assert rows_of_parquet(parquet_of(written)) == written
     assert [json.loads(line) for line in json_lines_of(written).split(b"\n") if line] == written
+
+
+def test_what_tells_a_run_from_others_is_told_by_the_same_recipe_in_each_release() -> None:
+    """A run that an earlier release began is paid for again where one of these values is another: change none."""
+    rows = [{"id": number, "text": text} for number, text in enumerate(("Утка.", "Duck.", "Duck."))]
+    reader = Reader(InMemory(rows), template("Of {{ row.text }}", Environment(), {}), "id")
+    base = CompletionRequest.of(
+        model="yandexgpt-lite",
+        folder_id="b1g",
+        prompt="a row",
+        instructions="Be brief.",
+        temperature=0.3,
+        max_tokens=100,
+        json_schema={"type": "object", "properties": {"title": {"type": "string"}}},
+    )
+    parameters = parameters_of(base, "id", own_model=True)
+    plan = look_through(reader, parameters=fingerprint_of(parameters), chunk_size=2, deduplicate=True)
+    assert {name: value[:8] for name, value in parameters.items()} == {
+        "model": "5eb6336c",
+        "instructions": "56d0abfc",
+        "temperature": "d6b0453b",
+        "max_tokens": "f4a03ce0",
+        "reasoning": "cc8b5340",
+        "json_object": "31dc210d",
+        "json_schema": "fd7050ce",
+        "id_field": "ed800daa",
+    }
+    assert plan.digests == ("5ee22bfe5793b89d2a956a38b395d358", "4c9edd545f33b1a330ab38307aae7d34")
+    assert plan.fingerprint == "565225e09417b477408a6a6912accb2928c678a819a4338722685a4755c1018e"

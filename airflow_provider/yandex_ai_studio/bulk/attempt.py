@@ -12,13 +12,15 @@ from functools import cached_property
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowException
+
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.bulk import earlier, estimate, finish
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
 from airflow_provider.yandex_ai_studio.bulk.folder import Folder
 from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Head, Ledger
 from airflow_provider.yandex_ai_studio.bulk.money import Excess
-from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, look_through
+from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, Twin, look_through
 from airflow_provider.yandex_ai_studio.bulk.run import Run
 from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
 from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
@@ -129,7 +131,7 @@ class Attempt:
         head = self.ledger.head()
         if head is None:
             return self.begin()  # somebody has deleted the state of the task meanwhile
-        earlier.refuse_changed(head, self._parameters)
+        earlier.refuse_changed(head, self._parameters, self.base.model_uri)
         self._keep_model(head)
         folder = self._folder(head)
         chunks = self._chunks(head, folder)
@@ -148,7 +150,11 @@ class Attempt:
             check=self.check,
             log=self.log,
         )
-        pause = run.go()
+        try:
+            pause = run.go()
+        except AirflowException:
+            chunks.write_head()  # what was submitted in this hour counts for the next attempt, too
+            raise
         chunks.write_head()
         if pause:
             return pause
@@ -181,6 +187,8 @@ class Attempt:
         if isinstance(stopped, ServiceUnavailable):
             raise stopped
         if stopped or (failed and not self.keep_failed):
+            if chunks.returned:  # no part of these rows is ever written down
+                tell(*chunks.untold_failures(), tags=tags_of(self.conn_id, self.base.model_uri))
             chunks.strike_out_failed()
             if run.refused_alike:
                 raise run.refused_alike
@@ -270,8 +278,8 @@ class Attempt:
         )
         if (other := self.ledger.head()) is not None:
             self.log.warning(
-                "An earlier attempt of this task was about other requests (the inputs or the parameters have changed). "
-                "What it submitted is not used."
+                "An earlier attempt of this task was about other requests: the inputs or parameters have changed, or "
+                "another release of this package tells them apart in another way. What it submitted is not used."
             )
             for number in range(other.chunks):
                 self.ledger.forget_chunk(number)
@@ -286,7 +294,13 @@ class Attempt:
         return Folder(path, form) if path else None
 
     def _chunks(self, head: Head, folder: Folder | None) -> Chunks:
-        return Chunks(head, self.ledger, self.reader, folder, self.limits.bounds.price, self.log)
+        def twins() -> Mapping[int, dict[int, Twin]]:
+            try:
+                return self._plan.twins if self._plan.fingerprint == head.fingerprint else {}
+            except ConfigurationError:
+                return {}  # the rows are others by now: that is told where they are read
+
+        return Chunks(head, self.ledger, self.reader, folder, self.limits.bounds.price, self.log, twins)
 
     def _about(self) -> dict[str, Any]:
         model = self.base.output.model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from airflow_provider.yandex_ai_studio.bulk.earlier import STATE_GONE
 from airflow_provider.yandex_ai_studio.bulk.folder import Folder, counts_of
 from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk, Head, Ledger
 from airflow_provider.yandex_ai_studio.bulk.money import Price, plus
-from airflow_provider.yandex_ai_studio.bulk.plan import Reader, Request, digest_of
+from airflow_provider.yandex_ai_studio.bulk.plan import Reader, Request, Twin, digest_of
 from airflow_provider.yandex_ai_studio.bulk.progress import metrics_between
 from airflow_provider.yandex_ai_studio.bulk.result import MISSING, STATUSES, Result, used_by
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
@@ -98,10 +98,19 @@ class Chunks:
     The open chunks of a run, with what is written of them.
 
     :param folder: Where parts go; None where the rows are returned.
+    :param twins: Returns, by chunk, the rows that are the same as others. It reads all rows, and is asked only where a
+        record is gone that knew.
     """
 
     def __init__(
-        self, head: Head, ledger: Ledger, reader: Reader, folder: Folder | None, price: Price | None, log: Logger
+        self,
+        head: Head,
+        ledger: Ledger,
+        reader: Reader,
+        folder: Folder | None,
+        price: Price | None,
+        log: Logger,
+        twins: Callable[[], Mapping[int, dict[int, Twin]]] = dict,
     ) -> None:
         self.head = head
         self._ledger = ledger
@@ -111,6 +120,8 @@ class Chunks:
         self._log = log
         self._requests: dict[int, list[Request]] = {}
         self._told = 0
+        self._look_up_twins = twins
+        self._twins: Mapping[int, dict[int, Twin]] = {}
         self.open: dict[int, OpenChunk] = {}
         for number in head.open:
             self._find(number)
@@ -120,7 +131,8 @@ class Chunks:
         chunk = self._ledger.chunk(self.head, number)
         if chunk is None:
             self._log.warning(STATE_GONE, number)
-            chunk = self.head.chunk(number)
+            self._twins = self._twins or self._look_up_twins()
+            chunk = self._new(number)
         if chunk.done:
             self.head.done[number] = chunk.tally
             return
@@ -134,6 +146,9 @@ class Chunks:
             self._ledger.write(chunk)
         self.open[number] = OpenChunk(chunk)
 
+    def _new(self, number: int) -> Chunk:
+        return self.head.chunk(number, twins=self._twins.get(number, {}))
+
     def in_turn(self) -> Iterator[OpenChunk]:
         """Give the open chunks in turn, and begin the next ones as far as that is wanted."""
         yield from list(self.open.values())
@@ -145,7 +160,7 @@ class Chunks:
         number = self.head.opened
         chunk = self._ledger.chunk(self.head, number)
         if chunk is None:
-            chunk = self.head.chunk(number)
+            chunk = self._new(number)
             self._ledger.write(chunk)  # so that one without a record is one whose record is gone
         self.head.opened += 1
         self._ledger.write(self.head)
@@ -310,6 +325,11 @@ class Chunks:
             now = self.tally().plus(Tally(tuple(counts_of(returned, STATUSES))))
         before, self._counted = self._counted, now
         return metrics_between(before, now)
+
+    def untold_failures(self) -> tuple[Metric, ...]:
+        """Return the metrics of rows that failed, where the task returns none because of them."""
+        rows = [row for opened in self.open.values() for row in self.rows(opened) if row["status"] != "success"]
+        return metrics_between(Tally(), Tally(counts_of(rows, STATUSES)))
 
     @property
     def running(self) -> int:

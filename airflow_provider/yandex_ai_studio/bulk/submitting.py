@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.bulk.ledger import Chunk
     from airflow_provider.yandex_ai_studio.bulk.plan import Request
     from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
+
+LAST_TRY_AFTER = 60.0
+"""Seconds that a row waits for its third try: what breaks answers for a moment must not take all three."""
 
 PROBE_SECONDS = 30.0
 """How soon a pace that met a 429 asks for more: a quota of few a second is soon taken up, and a refusal is free."""
@@ -101,6 +105,7 @@ class Submitting:
         self._reception = Reception.of(self._head.reception)
         self._asks_first = self._reception.trouble != "" and self._reception.lost > 0
         self._not_before = self._time()
+        self._lost_at: dict[tuple[int, int], float] = {}
         self._refused_alike = 0
         self._refusals: dict[str, BadRequest] = {}
         self._taken = chunks.tally().submissions > 0
@@ -125,8 +130,9 @@ class Submitting:
         found = self._next_rows(max(size, 1))
         if not found:
             return None
-        if not size or now < self._not_before:
-            return max(delay, self._not_before - now)
+        begins_at = max(self._not_before, self._last_try_at(*found))
+        if not size or now < begins_at:
+            return max(delay, begins_at - now)
         if self._asks_first and not self._reception.risks_a_row and not self._is_heard():
             return 0
         self._submit(*found)
@@ -143,6 +149,14 @@ class Submitting:
             elif opened.complete:
                 self._chunks.close(opened)  # nothing but twins of other chunks
         return self._within(last, last.chunk.waiting[:size]) if last else None
+
+    def _last_try_at(self, opened: OpenChunk, rows: Sequence[int]) -> float:
+        """Return when these rows may be tried for the last time, if any of them would be."""
+        chunk = opened.chunk
+        last = [row for row in rows if chunk.losses.get(row, 0) == SUBMISSIONS - 1]
+        return (
+            max((self._lost_at.get((chunk.number, row), -math.inf) for row in last), default=-math.inf) + LAST_TRY_AFTER
+        )
 
     def _within(self, opened: OpenChunk, rows: list[int]) -> tuple[OpenChunk, list[int]] | None:
         """Return what of it the bounds allow; where nothing is and nothing runs, the run is stopped."""
@@ -203,6 +217,7 @@ class Submitting:
 
     def _lose(self, chunk: Chunk, row: int, cause: Exception) -> None:
         times = chunk.lose(row)
+        self._lost_at[chunk.number, row] = self._time()
         if times < SUBMISSIONS:
             self._log.warning("%s 1 row of chunk %s may have been billed without a use.", cause, chunk.number)
         else:
@@ -277,10 +292,11 @@ class Submitting:
         if errors and not self._taken and self._refused_alike >= REFUSED_ALIKE:
             raise errors[-1]
 
-    def _bear(self, error: Exception, now: float) -> None:
+    def _bear(self, error: Exception, now: float, *, asked: bool = False) -> None:
         """
         Wait for better times, as long as that is of use.
 
+        :param asked: It is a free question that failed; nothing was submitted.
         :raises Exception: It is not: what is wrong.
         """
         if not isinstance(error, RequestError | ConfigurationError):
@@ -295,14 +311,15 @@ class Submitting:
             return
         self._pace.slow_down(self._time())
         if how.keeps_no_worker:
-            self.pause = (now + AWAY, "The service takes no submissions")
+            silent = "A question that is free gets no answer, and nothing is submitted before one does"
+            self.pause = (now + AWAY, silent if asked else "The service takes no submissions")
             self._log.warning(
                 "%s\nThe task tries again every %.0f minutes, until %s; then this attempt fails.",
                 error,
                 AWAY / 60,
                 datetime.fromtimestamp(how.gives_up_at(self._limits.timeout), UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
             )
-        elif how.tries == 1 and not may_have_arrived(error):
+        elif how.tries == 1 and not asked and not may_have_arrived(error):
             self._log.warning("%s It is tried again with one row.", error)
 
     def _give_up_lost(self, cause: Exception) -> None:
@@ -323,7 +340,7 @@ class Submitting:
         except ServiceUnavailable as error:
             now = self._hook.clock()
             self._received(0, 0, "unavailable", now)
-            self._bear(error, now)
+            self._bear(error, now, asked=True)
             return False
         except (RequestError, ConfigurationError):
             pass  # a refusal is an answer
