@@ -13,7 +13,7 @@ import pytest
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
-from airflow_provider.yandex_ai_studio.client import credentials
+from airflow_provider.yandex_ai_studio.client import credentials, triggerer
 from airflow_provider.yandex_ai_studio.client.credentials import ServiceAccountKey
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
@@ -309,6 +309,31 @@ async def test_a_thousand_waits_over_an_expiry_cost_one_exchange(
         asks = [client.send(completion.get_operation(connected.endpoints, operation.id)) for _ in range(1000)]
         assert all(seen.done for seen in await asyncio.gather(*asks))
     assert emulator.stats()["tokens_issued"] == issued + 1
+
+
+@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 503}, {"status": 429, "headers": {"Retry-After": "60"}}])
+async def test_an_issuer_of_tokens_that_is_full_is_not_asked_for_each_wait(
+    hook: YandexAIStudioHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(triggerer, "EXCHANGE_PAUSE", 0.0 if "headers" in fault else HANGS)
+    key = ServiceAccountKey.of(emulator.create_service_account_key(), where="the test")
+    connector = Connector(replace(settings(emulator), credential=key))
+    emulator.fault("iam.tokens", "status", times=None, **fault)
+    news: list[Any] = []
+
+    async def wait_for(operation_id: str) -> None:
+        async for item in poller.watch(CONN_ID, Wait(operation_id, time.time() - 5), connector):
+            news.append(item)
+
+    tasks = [asyncio.create_task(wait_for(operation_id)) for operation_id in submit(hook, 10)]
+    await until(lambda: len(news) >= 10)
+    assert emulator.stats()["requests"]["iam.tokens"] == 1
+    assert {(type(item.error).__name__, item.error.arrived) for item in news} == {
+        ("RateLimited" if fault["status"] == 429 else "ServiceUnavailable", False)
+    }
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_what_the_poller_logs_does_not_land_in_the_task_that_came_first(

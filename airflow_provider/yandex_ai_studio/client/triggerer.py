@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from copy import copy
 from functools import cache
 from typing import Any, TypeVar
 
@@ -11,13 +12,18 @@ import aiohttp
 import aiohttp.connector
 
 from airflow_provider.yandex_ai_studio.api.call import Answer, Call
+from airflow_provider.yandex_ai_studio.api.models import IssuedToken
 from airflow_provider.yandex_ai_studio.client import sending
 from airflow_provider.yandex_ai_studio.client.body import Body
 from airflow_provider.yandex_ai_studio.client.credentials import TokenCache
 from airflow_provider.yandex_ai_studio.client.network import Network
 from airflow_provider.yandex_ai_studio.client.settings import Settings
+from airflow_provider.yandex_ai_studio.exceptions import RequestError
 
 T = TypeVar("T")
+
+EXCHANGE_PAUSE = 1.0
+"""Seconds between two exchanges for a token that fail: all waits would ask for one, and its issuer has a quota too."""
 
 MAX_HEADER = 65536
 """Bytes that one header of an answer may have: as on a worker."""
@@ -37,6 +43,8 @@ class AsyncClient:
         self.settings = settings
         self._tokens = TokenCache(settings.credential, settings.endpoints)
         self._token_lock = asyncio.Lock()
+        self._no_token: RequestError | None = None
+        self._exchange_at = float("-inf")
         self._network = Network(settings.ca_bundle)
         sending.warn_of_exposure(settings)
         self._session = aiohttp.ClientSession(
@@ -44,7 +52,6 @@ class AsyncClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Content-Type",),
             auto_decompress=False,  # Body does it, within a bound
-            max_line_size=MAX_HEADER,
             max_field_size=MAX_HEADER,
         )
         self._session._retry_connection = False  # what aiohttp asks again by itself is in nobody's budget
@@ -81,10 +88,20 @@ class AsyncClient:
     async def _authorization(self) -> str:
         async with self._token_lock:
             if due := self._tokens.due(time.time()):
-                with sending.before_the_call():
-                    token = sending.read(due, await self._exchange(due, None), self._tokens, self.settings)
-                self._tokens.accept(token, time.time())
+                self._tokens.accept(await self._issued(due), time.time())
             return self._tokens.header()
+
+    async def _issued(self, due: Call[IssuedToken]) -> IssuedToken:
+        """Exchange for a token, but not again right after that failed: then what was told is told again."""
+        clock = asyncio.get_running_loop().time
+        if self._no_token is not None and clock() < self._exchange_at:
+            raise copy(self._no_token)
+        try:
+            with sending.before_the_call():
+                return sending.read(due, await self._exchange(due, None), self._tokens, self.settings)
+        except RequestError as error:
+            self._no_token, self._exchange_at = copy(error), clock() + max(EXCHANGE_PAUSE, error.retry_after)
+            raise
 
     async def _exchange(self, call: Call[Any], authorization: str | None) -> Answer:
         request = sending.http_request(call, authorization, self.settings)
