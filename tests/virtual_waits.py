@@ -28,15 +28,18 @@ def now() -> float:
 class Client(AsyncClient):
     """Asks a service that is a function of the operation's id."""
 
-    def __init__(self, answer: Answer, per_second: float) -> None:
-        self.settings = Settings(ApiKey("AQVN1"), polls_per_second=per_second)
+    def __init__(self, answer: Answer, settings: Settings) -> None:
+        self.settings = settings
         self.answer = answer
-        self.under_way = 0
+        self.under_way = self.asked = 0
         self.shut = False
 
     @property
     def closed(self) -> bool:
         return self.shut
+
+    def is_like(self, other: AsyncClient) -> bool:
+        return self.settings == other.settings
 
     async def close(self) -> None:
         assert not self.under_way, "it is closed under a question"
@@ -44,6 +47,7 @@ class Client(AsyncClient):
 
     async def send(self, call: Any, **_: Any) -> Any:
         self.under_way += 1
+        self.asked += 1
         try:
             return await self.answer(call.url)
         except asyncio.CancelledError:
@@ -66,6 +70,7 @@ class Service:
         self.answers = [*answers]
         self.takes = takes
         self.per_second = per_second
+        self.key = "AQVN1"
         self.asked: list[tuple[float, str]] = []
         self.clients: list[Client] = []
         self.look_ups: list[Exception] = []
@@ -74,7 +79,7 @@ class Service:
     async def connect(self) -> AsyncClient:
         if self.look_ups:
             raise self.look_ups.pop(0)
-        self.clients.append(Client(self._answer, self.per_second))
+        self.clients.append(Client(self._answer, Settings(ApiKey(self.key), polls_per_second=self.per_second)))
         return self.clients[-1]
 
     async def _answer(self, url: str) -> Operation:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 
 import certifi
 import pytest
 
+<<<<<<< HEAD
 from airflow_provider.yandex_ai_studio.client.network import Network, Proxy, is_local, is_public, proxy_for, shown_path
+=======
+from airflow_provider.yandex_ai_studio.client.credentials import ApiKey
+from airflow_provider.yandex_ai_studio.client.network import Network, Proxy, is_local, is_public, proxy_for
+from airflow_provider.yandex_ai_studio.client.settings import Settings
+from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
+from airflow_provider.yandex_ai_studio.client.worker import Client
+>>>>>>> 58dda29 (Let an edited connection reach the tasks that wait)
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from wire import Authority
 
@@ -150,6 +159,25 @@ def test_certificates_are_read_once_for_all_clients_and_anew_when_their_file_cha
     pem.write_text(pem.read_text() + other)
     certificates = Network(str(pem), {}).tls_context().get_ca_certs(binary_form=True)
     assert other in [ssl.DER_cert_to_PEM_cert(one) for one in certificates]
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+async def test_a_client_is_like_another_while_settings_and_certificates_are_the_same(client, tmp_path):
+    pem = Authority(tmp_path).pem
+    given = Settings(ApiKey("AQVN1"), ca_bundle=str(pem))
+
+    async def closed(*made):
+        for each in made:
+            if (closing := each.close()) is not None:
+                await closing
+
+    first, same, other = client(given), client(given), client(replace(given, credential=ApiKey("AQVN2")))
+    assert first.is_like(same)
+    assert not first.is_like(other)
+    pem.write_text(pem.read_text() + "\n")
+    renewed = client(given)
+    assert not first.is_like(renewed)
+    await closed(first, same, other, renewed)
 
 
 def test_without_a_word_certifi_is_trusted_and_the_environment_of_the_process_is_read(monkeypatch):

@@ -244,6 +244,7 @@ def test_a_call_whose_token_could_not_be_had_was_never_sent() -> None:
 
 
 def test_a_credential_in_the_clear_is_told_with_the_host_that_gets_it(caplog: pytest.LogCaptureFixture) -> None:
+    sending._warn_of_exposure_to.cache_clear()
     warn_of_exposure(SETTINGS)
     assert caplog.records == []
     warn_of_exposure(replace(SETTINGS, endpoints=Endpoints.at("http://gateway.example")))

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
+from airflow_provider.yandex_ai_studio.client import sending
 from airflow_provider.yandex_ai_studio.client.credentials import ApiKey, IamToken, ServiceAccountKey
 from airflow_provider.yandex_ai_studio.client.network import CA_VARIABLES
 from airflow_provider.yandex_ai_studio.client.settings import CREDENTIAL_FIELDS, FIELDS, POLLS_PER_SECOND, Settings
@@ -250,10 +251,11 @@ def test_a_key_does_not_go_through_the_internet_in_the_clear(host):
         ("https://gateway.example", {"transport": "grpc", "grpc_target": "emulator:8086"}, None),
     ],
 )
-def test_within_a_company_a_key_in_the_clear_is_a_warning_once_per_client(host, fields, exposed_to, caplog):
+def test_within_a_company_a_key_in_the_clear_is_a_warning_once_per_host(host, fields, exposed_to, caplog):
+    sending._warn_of_exposure_to.cache_clear()
     given = settings(host=host, **fields)
     assert given.exposed_to == exposed_to
-    with Client(given):
+    with Client(given), Client(given):
         warnings = [record.getMessage() for record in caplog.records]
     assert len(warnings) == (exposed_to is not None)
     assert all(f"go to {exposed_to} without encryption" in warning for warning in warnings)

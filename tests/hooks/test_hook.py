@@ -184,6 +184,23 @@ def test_a_wait_goes_on_with_a_rotated_key(
     assert closed == ["the old client"]
 
 
+@pytest.mark.parametrize("before", ["a dead host", "a key without the role"])
+def test_a_wait_goes_on_with_an_edited_connection_where_an_error_lasts(
+    emulator: Emulator, connect: Callable[..., None], clock: SteppedTime, before: str
+) -> None:
+    right = {"host": emulator.url, "password": API_KEY, "extra": {"folder_id": FOLDER}}
+    connect(**{**right, "host": "http://127.0.0.1:1"} if before == "a dead host" else right)
+    hook = YandexAIStudioHook(clock=lambda: clock.now, sleep=clock.sleep)
+    if before == "a key without the role":
+        emulator.fault("operations.get", "status", status=403, times=3)
+    first = hook.get_conn()
+    connect(**right)
+    operation = YandexAIStudioHook().submit_completion(hook.completion_request(prompt=TEXT))
+    end = hook.wait_for_operation(Wait(operation.id, submitted_at=clock.now, deadline=clock.now + 3600))
+    assert end.outcome == "ended"
+    assert (hook.get_conn() is first) is (before == "a key without the role")  # there, nothing was edited
+
+
 WRONG_KEY = json.dumps({"id": "a", "service_account_id": "b", "private_key": "-----BEGIN x"})
 WRONG: dict[str, dict[str, Any]] = {
     "no credential": {"extra": {"folder_id": FOLDER}},

@@ -23,6 +23,7 @@ from airflow_provider.yandex_ai_studio.waiting.decision import (
     End,
     Wait,
     decide,
+    is_doubtful,
 )
 
 SUBMITTED = 1_700_000_000.0
@@ -182,3 +183,18 @@ def test_a_wait_keeps_its_operation_and_its_deadline_whatever_happens(steps, las
         wait, now = decision.wait, now + decision.delay
         for name in ("operation_id", "submitted_at", "deadline"):
             assert getattr(wait, name) == getattr(first, name)
+
+
+@pytest.mark.parametrize(
+    ("seen", "at"),
+    [
+        (REFUSED, 1),
+        (MISCONFIGURED, 1),
+        (ServiceUnavailable("301", lasting=True), 1),
+        *[(each, 3) for each in (DOWN, UNKNOWN, FORBIDDEN, WRONG)],
+        (BUSY, None),
+        (RUNNING, None),
+    ],
+)
+def test_a_connection_is_doubted_for_a_credential_at_once_and_for_any_error_but_a_spent_quota_when_it_lasts(seen, at):
+    assert next((times for times in range(1, 100) if is_doubtful(seen, times)), None) == at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -13,8 +14,9 @@ from airflow_provider.yandex_ai_studio.waiting.link import Link
 from waits import PATIENCE, Connector, settings, until
 
 
-async def replaced(link: Link, client: AsyncClient) -> AsyncClient:
-    """Doubt a client until there is another."""
+async def replaced(connector: Connector, link: Link, client: AsyncClient) -> AsyncClient:
+    """Edit the connection, and doubt a client until there is another."""
+    connector.settings = replace(connector.settings, folder_id="b1gother")
     link.doubt(client, AuthenticationError("refused", status=401))
     async with asyncio.timeout(PATIENCE):
         while (found := await link.open()) is client:
@@ -32,7 +34,7 @@ async def test_a_client_that_was_replaced_is_closed_when_its_last_question_is_ov
     first = await link.open()
     link.lend(first)
     link.lend(first)
-    second = await replaced(link, first)
+    second = await replaced(connector, link, first)
     link.give_back(first)
     await asyncio.sleep(0)
     assert not first.closed
@@ -49,7 +51,7 @@ async def test_a_client_that_is_still_lent_when_all_waits_are_over_is_closed_wit
     link = Link(connector)
     first = await link.open()
     link.lend(first)
-    second = await replaced(link, first)
+    second = await replaced(connector, link, first)
     await link.close()
     assert first.closed
     assert second.closed

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider.yandex_ai_studio.client.credentials import ApiKey
+from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, ServiceUnavailable
 from airflow_provider.yandex_ai_studio.waiting.link import LOOK_UP_PATIENCE, PROMPT, Link
@@ -19,8 +21,12 @@ REASON = ConfigurationError("It was refused.")
 class Client(AsyncClient):
     """Takes a moment to close, and is closed once."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str) -> None:
+        self.settings = Settings(ApiKey(key))
         self.closes = 0
+
+    def is_like(self, other: AsyncClient) -> bool:
+        return self.settings == other.settings
 
     @property
     def closed(self) -> bool:
@@ -35,6 +41,7 @@ class Connection:
     """An Airflow connection whose look-up takes some time, and may fail."""
 
     def __init__(self) -> None:
+        self.key = "AQVN1"
         self.takes = 0.0
         self.fails: Exception | None = None
         self.looked_up: list[float] = []
@@ -46,7 +53,7 @@ class Connection:
         await asyncio.sleep(self.takes)
         if self.fails:
             raise self.fails
-        self.clients.append(Client())
+        self.clients.append(Client(self.key))
         return self.clients[-1]
 
     @property
@@ -115,7 +122,7 @@ def test_a_client_in_doubt_is_replaced_and_the_questions_wait_for_that_a_moment_
         await asyncio.sleep(10)
         link.doubt(first, REASON)
         link.doubt(first, REASON)
-        connection.takes = 5.0
+        connection.takes, connection.key = 5.0, "AQVN2"
         assert await link.open() is first
         assert now() == 10.0 + PROMPT
         assert await link.open() is first
@@ -130,6 +137,54 @@ def test_a_client_in_doubt_is_replaced_and_the_questions_wait_for_that_a_moment_
 
     play(story())
     assert [record.args for record in caplog.records] == [(REASON,)]
+
+
+def test_a_client_in_doubt_is_kept_with_its_token_where_the_connection_says_what_it_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connection = Connection()
+
+    async def story() -> None:
+        link = connection.link
+        first = await link.open()
+        for _ in range(3):
+            await asyncio.sleep(10)
+            link.doubt(first, REASON)
+            assert await link.open() is first
+        assert connection.looked_up == [0.0, 10.0, 20.0, 30.0]
+        await asyncio.sleep(1)
+        assert connection.closes == [0, 1, 1, 1]
+        link.doubt(first, REASON, broken=True)
+        await asyncio.sleep(10)
+        link.doubt(first, REASON)
+        assert await link.open() is connection.clients[-1]
+        await asyncio.sleep(1)
+        assert connection.closes == [1, 1, 1, 1, 0]
+
+    play(story())
+    assert [record.args for record in caplog.records] == [(REASON,)]  # once for a trouble
+
+
+def test_who_joins_later_has_the_connection_looked_up_but_not_each_one() -> None:
+    connection = Connection()
+
+    async def story() -> None:
+        link = connection.link
+        link.join()
+        first = await link.open()
+        connection.key = "AQVN2"
+        await asyncio.sleep(29)
+        link.join()
+        assert await link.open() is first
+        await asyncio.sleep(1)
+        link.join()
+        link.join()
+        assert await link.open() is connection.clients[1]
+        link.join()
+        assert await link.open() is connection.clients[1]
+        assert connection.looked_up == [0.0, 30.0]
+
+    play(story())
 
 
 def test_where_the_client_was_closed_the_next_one_is_waited_for() -> None:
@@ -156,7 +211,7 @@ def test_a_look_up_that_fails_while_there_is_a_client_costs_nobody_that_one(capl
         first = await link.open()
         await asyncio.sleep(10)
         link.doubt(first, REASON)
-        connection.fails = OSError("broken")
+        connection.fails, connection.key = OSError("broken"), "AQVN2"
         assert await link.open() is first
         assert await link.open() is first
         assert connection.looked_up == [0.0, 10.0]
@@ -181,6 +236,7 @@ def test_a_client_that_was_replaced_is_closed_with_its_last_question() -> None:
         link.lend(first)
         await asyncio.sleep(10)
         link.doubt(first, REASON)
+        connection.key = "AQVN2"
         second = await link.open()
         link.lend(second)
         link.give_back(second)

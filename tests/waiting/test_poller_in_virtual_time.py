@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_provider.yandex_ai_studio.api.models import Operation
+from airflow_provider.yandex_ai_studio.client.credentials import ApiKey
+from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait
@@ -38,7 +40,7 @@ def test_the_api_of_a_wait_is_the_one_that_is_asked() -> None:
         return DONE
 
     async def connect() -> AsyncClient:
-        return Client(answer, 40.0)
+        return Client(answer, Settings(ApiKey("AQVN1")))
 
     async def story() -> list[Any]:
         return [news async for news in watch("studio", wait(api="responses"), connect)]

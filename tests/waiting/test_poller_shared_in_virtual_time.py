@@ -12,6 +12,8 @@ import pytest
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     ConfigurationError,
+    NotFound,
+    PermissionDenied,
     RateLimited,
     RequestError,
     ServiceUnavailable,
@@ -122,7 +124,7 @@ def test_a_client_that_was_replaced_is_closed_once_its_last_question_is_over() -
     async def story() -> None:
         slow = asyncio.create_task(service.news(wait(1)))
         await asyncio.sleep(0.1)
-        service.takes = 3.0
+        service.takes, service.key = 3.0, "AQVN2"
         quick = asyncio.create_task(service.news(wait(2)))
         await asyncio.sleep(2.0)  # by now the first one was refused, and has asked again with another client
         assert [client.shut for client in service.clients] == [False, False]
@@ -139,6 +141,55 @@ def test_an_outage_of_the_service_says_nothing_of_the_client() -> None:
     service = Service(DOWN, DOWN, DONE)
     play(service.news(wait()))
     assert [client.shut for client in service.clients] == [True]  # by the last one out
+
+
+LASTING = ServiceUnavailable("It redirects.", status=301, lasting=True)
+NO_ROLE = PermissionDenied("No role.", status=403)
+DEAD = ServiceUnavailable("Connection refused.")
+NO_ROUTE = NotFound("No such route.", status=404)
+SPENT = RateLimited("Too many.", status=429)
+
+
+@pytest.mark.parametrize(
+    ("error", "with_the_old_one"), [(LASTING, 1), (NO_ROLE, 3), (DEAD, 3), (NO_ROUTE, 3), (SPENT, 6)]
+)
+def test_an_error_that_lasts_has_an_edited_connection_found_by_those_who_wait(
+    error: Exception, with_the_old_one: int
+) -> None:
+    """A host that was switched off, a role that was taken away: each wait asked the old way until its deadline."""
+    service = Service(*[error] * 5, DONE)
+
+    async def story() -> list[Any]:
+        waiting = asyncio.create_task(service.news(wait()))
+        await asyncio.sleep(0.1)
+        service.key = "AQVN2"
+        return await waiting
+
+    assert [type(news) for _, news in play(story())][-1] is End
+    with_each = [client.asked for client in service.clients if client.asked]
+    assert with_each == [count for count in (with_the_old_one, 6 - with_the_old_one) if count]
+
+
+@pytest.mark.parametrize(("after", "rate"), [(29.0, 2.0), (31.0, 20.0)])
+def test_a_wait_that_joins_has_an_edited_connection_found_soon(after: float, rate: float) -> None:
+    """An edit of `polls_per_second`, the brake that an administrator has, reached no poller that was busy."""
+    service = Service(RUNNING, per_second=2.0)
+
+    async def story() -> None:
+        waits = [asyncio.create_task(service.news(wait(number, age=1.0))) for number in range(40)]
+        await asyncio.sleep(after)
+        service.per_second = 20.0
+        waits.append(asyncio.create_task(service.news(wait(40))))
+        await asyncio.sleep(5.0)
+        (shared,) = poller._pollers[asyncio.get_running_loop()].values()
+        assert shared._budget is not None
+        assert shared._budget.rate(now()) == rate
+        for each in waits:
+            each.cancel()
+        await asyncio.wait(waits)
+
+    play(story())
+    assert [client.shut for client in service.clients] == [True] * (1 if rate == 2.0 else 2)
 
 
 def test_a_connection_that_can_t_be_looked_up_is_everybody_s_trouble_until_it_can() -> None:

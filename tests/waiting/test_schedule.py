@@ -273,3 +273,17 @@ def test_a_slower_rate_is_what_the_queue_gets():
 
 def test_a_connection_is_looked_up_at_once_where_it_never_was():
     assert LookUps().due < 0
+
+
+def test_an_edited_rate_holds_from_now_on_and_forgets_no_place():
+    budget = RateBudget(40)
+    assert budget.next_round(100.0) == (0, 20)
+    budget.sent(100.0, 20)
+    budget.slow_down(100.0)
+    budget.allow(40)
+    assert budget.rate(100.0) == 20
+    budget.allow(10)
+    assert budget.rate(100.0) == 10
+    assert budget.next_round(101.0) == (0.5, 0)  # 20 are still under way
+    budget.allow(80)
+    assert budget.next_round(102.0) == (0, 40)

@@ -48,7 +48,8 @@ class Network:
     """
     The way out, for one client. The environment is read once.
 
-    :param ca_bundle: What the connection trusts: the path of a PEM file; it goes before the variables.
+    :param ca_bundle: What the connection trusts: the path of a PEM file; it goes before the variables. ``trusts`` says
+        which, and in what state it was.
     :raises ConfigurationError: There is nothing to trust where the connection or a variable says.
     """
 
@@ -58,6 +59,7 @@ class Network:
         self._ca_named_by, self.ca_path = next(
             ((name, path) for name, path in named.items() if path), ("", certifi.where())
         )
+        self.trusts = (self.ca_path, _state_of(self.ca_path))
         self._proxies: dict[str, Proxy | None] = {}
         if self._ca_named_by:
             self.tls_context()
@@ -80,8 +82,7 @@ class Network:
         :raises ConfigurationError: It can't be read.
         """
         try:
-            state = os.stat(self.ca_path)
-            return _trusting(self.ca_path, (state.st_mtime_ns, state.st_size, state.st_ino))
+            return _trusting(self.ca_path, _state_of(self.ca_path))
         except (OSError, ValueError) as error:
             raise self._no_trust(error) from None
 
@@ -112,8 +113,17 @@ def shown_path(path: str) -> str:
     return path if re.fullmatch(r"[/~.][^\n\"{}]{0,255}", path) or len(path) <= 24 else "what is there"
 
 
+def _state_of(path: str) -> tuple[int, int, int] | None:
+    """Return what changes with a file; None where there is none."""
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
 @lru_cache(maxsize=8)
-def _trusting(path: str, _state: tuple[int, int, int]) -> ssl.SSLContext:
+def _trusting(path: str, _state: tuple[int, int, int] | None) -> ssl.SSLContext:
     """
     Return a context that trusts what is at a path, as long as the file there is in one state.
 

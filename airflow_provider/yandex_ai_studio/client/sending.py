@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
 from airflow_provider.yandex_ai_studio.api.call import REQUEST_TIMEOUT, Answer, Call, no_answer, result_of, unsendable
@@ -34,13 +35,18 @@ log = logging.getLogger(__name__)
 
 
 def warn_of_exposure(settings: Settings) -> None:
-    """Say it where the credential goes through a network without encryption. Meant for once in the life of a client."""
+    """Say it where the credential goes through a network without encryption: once for each host."""
     if host := settings.exposed_to:
-        log.warning(
-            "Use https:// in the base URL of the Airflow connection: the credential and the prompts go to %s without "
-            "encryption, and can be read on the way.",
-            host,
-        )
+        _warn_of_exposure_to(host)
+
+
+@cache
+def _warn_of_exposure_to(host: str) -> None:
+    log.warning(
+        "Use https:// in the base URL of the Airflow connection: the credential and the prompts go to %s without "
+        "encryption, and can be read on the way.",
+        host,
+    )
 
 
 @dataclass(frozen=True)

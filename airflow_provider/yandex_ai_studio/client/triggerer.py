@@ -67,6 +67,10 @@ class AsyncClient:
         """Whether it can't be asked with any more."""
         return self._session.closed
 
+    def is_like(self, other: AsyncClient) -> bool:
+        """Tell whether another client would ask the same, and trust the same."""
+        return (self.settings, self._network.trusts) == (other.settings, other._network.trusts)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()

@@ -64,6 +64,10 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def is_like(self, other: Client) -> bool:
+        """Tell whether another client would ask the same, and trust the same."""
+        return (self._settings, self._network.trusts) == (other._settings, other._network.trusts)
+
     def close(self) -> None:
         """Close the connections."""
         self._session.close()

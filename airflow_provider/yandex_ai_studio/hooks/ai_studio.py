@@ -34,7 +34,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 )
 from airflow_provider.yandex_ai_studio.telemetry import Metric, tags_of, tell
 from airflow_provider.yandex_ai_studio.waiting import schedule
-from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait, decide
+from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait, decide, is_doubtful
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -298,14 +298,23 @@ class YandexAIStudioHook(BaseHook):
                 return decision
             if not isinstance(seen, Operation):
                 self.log.warning("%s Asking again in %.0f s.", seen, decision.delay)
-            self.pause(decision.delay, after=seen)
             wait = decision.wait
+            self.pause(decision.delay, after=seen, times=wait.troubles)
 
     def pause(
-        self, seconds: float, *, after: Operation | RequestError | ConfigurationError | ConnectionNotFound
+        self,
+        seconds: float,
+        *,
+        after: Operation | RequestError | ConfigurationError | ConnectionNotFound,
+        times: int = 1,
     ) -> None:
-        """Wait before a question is repeated. After a credential that does not do, look the connection up anew."""
-        if isinstance(after, AuthenticationError | ConfigurationError):
+        """
+        Wait before a question is repeated. Where the connection may be what fails, look it up anew.
+
+        :param after: What came of the question.
+        :param times: How many in a row failed, with this one.
+        """
+        if is_doubtful(after, times):
             self._renew_connection()
         self.sleep(seconds)
 
@@ -317,7 +326,9 @@ class YandexAIStudioHook(BaseHook):
             self.log.warning("The connection can't be looked up anew for now: %s", error)
             return
         if old := vars(self).get("_client"):
-            old.close()
+            kept, gone = (old, client) if client.is_like(old) else (client, old)
+            gone.close()
+            client = kept
         self.settings, self._client = settings, client
 
     def count_tokens(self, request: CompletionRequest) -> int:

@@ -12,6 +12,7 @@ from typing import Literal
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
 from airflow_provider.yandex_ai_studio.api.operations import KEPT
 from airflow_provider.yandex_ai_studio.exceptions import (
+    AuthenticationError,
     ConfigurationError,
     NotFound,
     RateLimited,
@@ -23,6 +24,9 @@ from airflow_provider.yandex_ai_studio.waiting import schedule
 REFUSALS = 5
 REFUSAL_SECONDS = 300.0
 """So many refusals of one kind in a row, over so many seconds, end a wait: fewer may be a gateway's, or a late key."""
+
+DOUBTFUL = 3
+"""So many questions in a row without a good answer may have their cause in the connection: it is looked up anew."""
 
 Outcome = Literal["ended", "timeout", "expired", "refused", "broken"]
 
@@ -112,6 +116,23 @@ def decide(
     if is_late(wait, now):
         return End("timeout", error=error)
     return AskAgain(wait, min(delay, wait.deadline - now))
+
+
+def is_doubtful(seen: object, times: int) -> bool:
+    """
+    Tell whether what came of a question is a reason to look the Airflow connection up anew: it may have been edited.
+
+    A credential that does not do is one at once; a host that is dead, or refuses, when it lasts. A spent quota has
+    nothing to do with it.
+
+    :param times: How many questions in a row failed, with this one.
+    """
+    match seen:
+        case AuthenticationError() | ConfigurationError():
+            return True
+        case RequestError() if not isinstance(seen, RateLimited):
+            return seen.lasting or times >= DOUBTFUL
+    return False
 
 
 def is_past_retention(api: Api, age: float) -> bool:

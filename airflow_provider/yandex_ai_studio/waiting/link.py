@@ -1,7 +1,9 @@
 """
-The way to the service that all waits on a connection share: looked up once, and anew when it gives trouble.
+The way to the service that all waits on a connection share: looked up once, and anew when it gives trouble or when
+somebody joins after a while.
 
-A client that was refused is replaced, not closed: those who still ask with it get their answers first.
+A client is replaced where the connection says something else by now. It is not closed then: those who still ask with it
+get their answers first.
 """
 
 from __future__ import annotations
@@ -37,9 +39,10 @@ class Link:
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
         self._client: AsyncClient | None = None
-        self._doubted = False
+        self._doubted = self._broken = False
         self._look_up: asyncio.Task[AsyncClient] | None = None
         self._look_ups = LookUps()
+        self._told_of: AsyncClient | None = None
         self._lent: Counter[AsyncClient] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -76,11 +79,20 @@ class Link:
                     raise _as_ours(error) from error
                 log.warning("%s", _as_ours(error))
             else:
-                old, self._client, self._doubted = self._client, client, False
-                if old is not None:
-                    self._close_unless_lent(old)
+                self._doubted = False
+                self._take(client)
         assert self._client is not None
         return self._client
+
+    def _take(self, client: AsyncClient) -> None:
+        """Take a client into use, unless the one at hand is as good."""
+        old = self._client
+        if old is not None and not self._broken and not old.closed and client.is_like(old):
+            self._close(client)
+            return
+        self._client, self._broken = client, False
+        if old is not None:
+            self._close_unless_lent(old)
 
     async def _looked_up(self) -> AsyncClient:
         async with asyncio.timeout(LOOK_UP_PATIENCE):
@@ -96,14 +108,23 @@ class Link:
         if client is not self._client:
             self._close_unless_lent(client)
 
-    def doubt(self, client: AsyncClient, reason: Exception) -> None:
-        """Have a client replaced before the next question, as soon as that may be: it was refused, or is broken."""
+    def doubt(self, client: AsyncClient, reason: Exception, *, broken: bool = False) -> None:
+        """
+        Have the connection looked up before the next question, as soon as that may be: the client met a refusal.
+
+        :param broken: It can't be asked with any more, whatever the connection says.
+        """
         if client is not self._client:
             return
-        if not self._doubted:
+        is_new = self._look_ups.trouble(asyncio.get_running_loop().time())
+        if is_new or client is not self._told_of:
             log.warning("%s The Airflow connection is looked up anew.", reason)
-        self._doubted = True
-        self._look_ups.trouble(asyncio.get_running_loop().time())
+        self._told_of, self._doubted, self._broken = client, True, self._broken or broken
+
+    def join(self) -> None:
+        """Have the connection looked up before the next question, unless it just was: who joins sees its edits."""
+        if self._client is not None and not self._look_ups.is_recent(asyncio.get_running_loop().time()):
+            self._doubted = True
 
     async def close(self) -> None:
         """Close what is open, and stop what is under way."""

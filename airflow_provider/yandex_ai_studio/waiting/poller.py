@@ -26,14 +26,13 @@ from airflow_provider.yandex_ai_studio.api.words import within
 from airflow_provider.yandex_ai_studio.client import sending
 from airflow_provider.yandex_ai_studio.client.triggerer import CONNECTIONS, AsyncClient
 from airflow_provider.yandex_ai_studio.exceptions import (
-    AuthenticationError,
     ConfigurationError,
     RateLimited,
     RequestError,
 )
 from airflow_provider.yandex_ai_studio.telemetry import Metric, tags_of, tell
 from airflow_provider.yandex_ai_studio.waiting import schedule
-from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait, decide
+from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait, decide, is_doubtful
 from airflow_provider.yandex_ai_studio.waiting.link import Connect, Link
 from airflow_provider.yandex_ai_studio.waiting.turns import Lane, Turns
 
@@ -134,6 +133,7 @@ class OperationPoller:
         now = time.time()
         entry = _Entry(wait, now, now + schedule.FIRST_REPORT)
         self._entries.add(entry)
+        self._link.join()
         self._ask_later(entry, schedule.first_delay(now - wait.submitted_at))
         if wait.deadline is not None:
             self._end_later(entry, max(wait.deadline - now, LAST_QUESTION))
@@ -246,10 +246,11 @@ class OperationPoller:
             for entry in self._entries:
                 self._settle(entry, error)
             return None
+        rate = client.settings.polls_per_second
         if self._budget is None:
-            rate = client.settings.polls_per_second
             self._budget = schedule.RateBudget(rate)
-            self._turns.places = min(CONNECTIONS, max(1, int(rate) // 2))  # the other half is for the other endpoint
+        self._budget.allow(rate)
+        self._turns.places = min(CONNECTIONS, max(1, int(rate) // 2))  # the other half is for the other endpoint
         return client
 
     async def _ask(self, client: AsyncClient, budget: schedule.RateBudget, entry: _Entry) -> None:
@@ -257,6 +258,8 @@ class OperationPoller:
         try:
             try:
                 seen = await self._question(client, entry)
+                if isinstance(seen, Exception) and (client.closed or is_doubtful(seen, entry.wait.troubles + 1)):
+                    self._link.doubt(client, seen, broken=client.closed)
             finally:
                 budget.answered(asyncio.get_running_loop().time())
                 self._turns.give_back(lane)
@@ -284,8 +287,6 @@ class OperationPoller:
         except TimeoutError:
             return no_answer(call, sending.NO_ANSWER_IN_TIME, arrived=True)
         except (RequestError, ConfigurationError) as error:
-            if client.closed or isinstance(error, AuthenticationError | ConfigurationError):
-                self._link.doubt(client, error)
             return error
         except (Exception, asyncio.CancelledError) as error:
             # A client that is closed cancels what is under way. Only a task that was told to end has to.
@@ -294,7 +295,7 @@ class OperationPoller:
             seen = no_answer(
                 call, f"the question broke off ({type(error).__name__}: {within(str(error))})", arrived=True
             )
-            self._link.doubt(client, seen)
+            self._link.doubt(client, seen, broken=True)
             return seen
 
     def _settle(self, entry: _Entry, seen: Seen) -> float | None:

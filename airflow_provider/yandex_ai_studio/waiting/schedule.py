@@ -121,11 +121,20 @@ class LookUps:
         """Note a look-up, whatever came of it."""
         self._looked_up_at = now
 
-    def trouble(self, now: float) -> None:
-        """Note that the connection can't be looked up, or that the service does not take what it holds."""
-        if now - self._trouble_at > QUIET:
+    def is_recent(self, now: float) -> bool:
+        """Tell whether what was looked up is as good as new."""
+        return now - self._looked_up_at < LONGEST_LOOK_UP
+
+    def trouble(self, now: float) -> bool:
+        """
+        Note that the connection can't be looked up, or that asking with what it holds fails.
+
+        :return: Whether this is a new trouble.
+        """
+        if is_new := now - self._trouble_at > QUIET:
             self._trouble_since = now
         self._trouble_at = now
+        return is_new
 
     @property
     def due(self) -> float:
@@ -157,6 +166,11 @@ class RateBudget:
         self._round_at = -math.inf
         self._under_way = 0
         self._answered_at: deque[float] = deque()
+
+    def allow(self, per_second: float) -> None:
+        """Take another budget from now on: somebody edited the connection."""
+        if per_second != self._full:
+            self._full = self._rate = self._ceiling = per_second
 
     def next_round(self, now: float) -> tuple[float, int]:
         """
