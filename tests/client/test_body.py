@@ -152,6 +152,8 @@ def test_a_body_that_is_too_long_is_not_taken_though_it_is_complete() -> None:
     gathering.add(b"{}")
     with pytest.raises(TooLong), gathering.whatever_follows():
         gathering.add(b" " * 100)
+    with pytest.raises(TooLong):
+        next(lines_of([b"{}" + b" " * 100], None))
 
 
 LINES = b"one\ntwo two\r\n\n  \nthree" + b"e" * 40 + b"\nlast"

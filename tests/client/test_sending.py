@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from http.client import BadStatusLine
@@ -224,9 +225,10 @@ def test_what_an_answer_says_in_words_holds_no_secret_and_the_rest_is_as_it_came
     assert answer(200, [SECRET]) == [SECRET]
 
 
-def test_a_secret_at_the_end_of_a_long_message_is_not_cut_but_hidden() -> None:
+@pytest.mark.parametrize("shape", [lambda error: {"error": error}, lambda error: error], ids=["inner", "outer"])
+def test_a_secret_at_the_end_of_a_long_message_is_not_cut_but_hidden(shape: Callable[[Any], Any]) -> None:
     with pytest.raises(BadRequest) as caught:
-        answer(400, {"error": {"message": "x" * 995 + SECRET}})
+        answer(400, shape({"message": "x" * 995 + SECRET}))
     assert SECRET[:4] not in str(caught.value)
     assert "x" * 995 + "***" in str(caught.value)
 
