@@ -8,15 +8,11 @@ from dataclasses import replace
 import certifi
 import pytest
 
-<<<<<<< HEAD
-from airflow_provider.yandex_ai_studio.client.network import Network, Proxy, is_local, is_public, proxy_for, shown_path
-=======
 from airflow_provider.yandex_ai_studio.client.credentials import ApiKey
-from airflow_provider.yandex_ai_studio.client.network import Network, Proxy, is_local, is_public, proxy_for
+from airflow_provider.yandex_ai_studio.client.network import Network, Proxy, is_local, is_public, proxy_for, shown_path
 from airflow_provider.yandex_ai_studio.client.settings import Settings
 from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
 from airflow_provider.yandex_ai_studio.client.worker import Client
->>>>>>> 58dda29 (Let an edited connection reach the tasks that wait)
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from wire import Authority
 
