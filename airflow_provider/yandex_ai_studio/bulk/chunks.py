@@ -256,13 +256,11 @@ class Chunks:
         first = chunk.number * self.head.chunk_size
         rows: dict[int, dict[str, Any]] = {}
         if chunk.redo is not None and self._folder is not None:
-            again = {first + row for row in chunk.redo}
-            kept = self._folder.read_part(chunk.number)
-            rows = {row["index"]: row for row in kept if row["index"] not in again}
+            rows = {row["index"]: row for row in self._folder.read_part(chunk.number)}
         for row in chunk.asked:
             rows[first + row] = opened.result(row).row(first + row, self._custom_id(chunk, row), self._price)
         for row, (same, custom_id) in chunk.twins.items():
-            if first <= same < first + chunk.size:
+            if same >= first:
                 rows[first + row] = {**rows[same], "index": first + row, "custom_id": custom_id}
         return [rows[index] for index in sorted(rows)]
 

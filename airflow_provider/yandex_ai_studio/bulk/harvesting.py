@@ -97,12 +97,7 @@ class Harvesting:
         delay, size = self._reads.next_round(self._time())
         if not size:
             return delay
-        picked: list[tuple[OpenChunk, int]] = []
-        for opened in due:
-            rows = opened.unread[: 1 if opened.narrow else size - len(picked)]
-            picked += [(opened, row) for row in rows]
-            if len(picked) >= size:
-                break
+        picked = [(opened, row) for opened in due for row in opened.unread[: 1 if opened.narrow else size]]
         self._read(picked[:size])
         return 0
 
@@ -112,10 +107,11 @@ class Harvesting:
         now = self._hook.clock()
         changed: dict[int, OpenChunk] = {}
         self._listen(seen)
-        for (opened, _), found in zip(picked, seen, strict=True):
+        looked_at = [(opened, row, found) for (opened, row), found in zip(picked, seen, strict=True)]
+        for opened, _, found in looked_at:
             if not isinstance(found, RateLimited):
                 opened.narrow = False
-        for (opened, row), found in zip(picked, seen, strict=True):
+        for opened, row, found in looked_at:
             self._reads.answered(self._time())
             operation_id, submitted_at = opened.chunk.ids[row]
             age = now - submitted_at
