@@ -72,6 +72,55 @@ def test_an_end_without_an_id_is_that_of_what_was_asked_for_and_a_new_one_needs_
         completion.submit_completion(AT, REQUEST).parse(over)
 
 
+FINAL = "ALTERNATIVE_STATUS_FINAL"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "a text",
+        {"message": {"text": "pong"}},
+        {"alternatives": {"message": {"text": "pong"}}},
+        {"alternatives": ["odd"]},
+        {"alternatives": [{"message": "odd", "status": FINAL}]},
+        {"alternatives": [{"message": {"text": 5}, "status": FINAL}]},
+        {"alternatives": [{"message": {"text": 5, "toolCallList": {"toolCalls": []}}, "status": FINAL}]},
+        {"alternatives": [{"message": {"toolCallList": "odd"}, "status": FINAL}]},
+        {"alternatives": [{"message": {"toolCallList": {"toolCalls": "odd"}}, "status": FINAL}]},
+        {"alternatives": [{"message": {"toolCallList": {"toolCalls": [{"functionCall": 5}]}}, "status": FINAL}]},
+    ],
+    ids=range(10),
+)
+def test_a_completion_that_can_t_be_read_is_an_answer_all_the_same(answer: Any) -> None:
+    """It was paid for, and another release may read it."""
+    read = completion.get_operation(AT, "d7q1").parse({"id": "d7q1", "done": True, "response": answer})
+    assert read.done
+    if isinstance(answer, dict) and "alternatives" not in answer:
+        assert read.generation is None
+    else:
+        assert read.generation == Generation("", "unreadable", Usage())
+
+
+def test_alternatives_and_calls_are_read_without_what_should_stand_around_them() -> None:
+    call = {"functionCall": {"name": "f", "arguments": {"a": 1}}}
+    told = [{"message": {"toolCallList": [call]}, "status": "ALTERNATIVE_STATUS_TOOL_CALLS"}]
+    expected = Generation("", "tool_calls", Usage(), tool_calls=(ToolCall("f", {"a": 1}),))
+    read = completion.get_operation(AT, "d7q1").parse({"id": "d7q1", "done": True, "response": told})
+    assert read.generation == expected
+
+
+def test_an_operation_says_itself_what_it_is_called_and_since_when_it_runs() -> None:
+    told = {"id": "another", "createdAt": "2026-01-01T00:00:00Z", "modifiedAt": "2026-01-01T00:00:01Z"}
+    for read in (
+        completion.get_operation(AT, "d7q1").parse(told),
+        responses.get_response(AT, "resp-1").parse({**told, "status": "queued"}),
+    ):
+        assert (read.id, read.done) == ("another", False)
+        assert read.created_at
+        assert read.modified_at
+        assert (read.modified_at - read.created_at).total_seconds() == 1
+
+
 def test_a_completion_without_an_alternative_is_none() -> None:
     with pytest.raises(ValueError, match="the answer has no alternatives"):
         completion.complete(AT, REQUEST).parse({"result": {"alternatives": []}})
@@ -163,6 +212,43 @@ def test_a_response_without_an_answer_says_why(status: str, more: Any, failure: 
     assert response(status, **more) == Operation("resp-1", "responses", done=True, error=failure)
 
 
+def test_a_response_that_was_cut_off_calls_nothing() -> None:
+    """Its last call may be cut off, too."""
+    assert response("incomplete", says("Wait."), CALLED).generation == Generation("Wait.", "truncated", USED, "m")
+    cut_off = Failure("incomplete", "the response is incomplete (incomplete)")
+    for output in ([CALLED], [{"type": "novelty"}]):
+        assert response("incomplete", *output) == Operation("resp-1", "responses", done=True, error=cut_off)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        [{"type": "reasoning", "content": [{"text": "Hm."}]}],
+        {"type": "reasoning", "content": [{"text": "Hm."}]},
+        [{"type": "message", "content": []}],
+        [{"type": "message"}],
+        [{}],
+        [None],
+        "",
+    ],
+    ids=range(7),
+)
+def test_a_response_that_says_nothing_has_no_answer(output: Any) -> None:
+    assert response("completed", output=output).generation is None
+
+
+@pytest.mark.parametrize("output", [[{"type": "message", "content": "odd"}], [{"a": 1}], "odd", {"a": 1}], ids=range(4))
+def test_a_response_that_says_something_that_can_t_be_read_has_an_answer(output: Any) -> None:
+    assert response("completed", output=output).generation == Generation("", "unreadable", USED, "m")
+
+
+def test_an_answer_outweighs_an_error_that_came_with_it_and_what_runs_has_none() -> None:
+    error = {"code": "c", "message": "m"}
+    assert response("completed", says("a"), error=error).error is None
+    assert response("in_progress", error=error).error is None
+    assert response("pondering", error=error).error == Failure("c", "m")
+
+
 @pytest.mark.parametrize("status", ["queued", "in_progress", "pondering"])
 def test_a_response_that_is_not_done_has_neither_answer_nor_error(status: str) -> None:
     assert response(status, says("po")) == Operation("resp-1", "responses")
@@ -179,6 +265,8 @@ def test_a_response_that_was_waited_for_is_done_unless_it_says_that_it_runs(stat
     assert at_once.parse({"status": "completed", "output": [says("pong")]}).id == ""
     with pytest.raises(ValueError, match="id"):
         responses.create_response(AT, RESPONSE).parse({"status": "queued"})
+    with pytest.raises(ValueError, match="id"):
+        responses.create_response(AT, RESPONSE).parse({"status": "completed", "output": [says("pong")]})
 
 
 def test_the_models_are_listed_by_their_uris() -> None:
@@ -195,4 +283,5 @@ def test_tokens_are_read_with_the_time_that_they_last() -> None:
 
 
 def test_one_base_url_is_that_of_all_services() -> None:
+    assert Endpoints.at("http://x/X/").llm == "http://x/X"
     assert Endpoints.at("http://x/") == Endpoints("http://x", "http://x", "http://x", "http://x", "http://x")

@@ -83,14 +83,35 @@ def test_who_is_on_the_same_host_answers_soon_or_is_not_there():
 @pytest.mark.parametrize("call", [completion.get_operation, responses.get_response, responses.cancel_response])
 @pytest.mark.parametrize(
     "operation_id",
-    ["", " ", ".", "..", "d7q1/..", "a/b", "a?b", "a#b", "a b", "a%2fb", "a:cancel", "d7q1\n", "операция", "x" * 201],
+    [
+        "",
+        " ",
+        "None",
+        ".",
+        "..",
+        "d7q1/..",
+        "a/b",
+        "a?b",
+        "a#b",
+        "a b",
+        "a%2fb",
+        "a:cancel",
+        "d7q1\n",
+        "операция",
+        "x" * 201,
+    ],
 )
 def test_what_is_no_operation_id_never_becomes_part_of_a_url(call, operation_id):
     with pytest.raises(ConfigurationError, match=r"is not an operation id\. Nothing was sent to the service\."):
         call(VENDOR, operation_id)
 
 
-@pytest.mark.parametrize("operation_id", ["d7qqr3frkl81js0udlr9", "1e5ee267-2d01-49d7-abf9-94b9", "resp_68af4030"])
+def test_what_is_no_operation_id_is_shown_as_far_as_it_fits():
+    with pytest.raises(ConfigurationError, match=f"^'{'x' * 80}' is not an operation id"):
+        completion.get_operation(VENDOR, "x" * 201)
+
+
+@pytest.mark.parametrize("operation_id", ["d7qqr3frkl81js0udlr9", "D7Q", "1e5ee267-2d01-49d7", "resp_68af4030"])
 def test_an_operation_id_is_not_checked_for_what_the_vendor_never_promised(operation_id):
     assert completion.get_operation(VENDOR, operation_id).url.endswith(f"/operations/{operation_id}")
 

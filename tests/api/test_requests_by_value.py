@@ -81,8 +81,8 @@ def test_a_response_is_asked_for_with_all_its_parts() -> None:
 @pytest.mark.parametrize(
     ("parts", "named"),
     [
-        ({"instructions": ""}, "`instructions`"),
-        ({"previous_response_id": "None"}, "`previous_response_id`"),
+        ({"instructions": ""}, "^Give `instructions`"),
+        ({"previous_response_id": "None"}, "^Give `previous_response_id`"),
         ({"temperature": 2}, "`temperature`"),
         ({"max_tokens": 0}, "`max_tokens`"),
         ({"folder_id": None}, "`folder_id`"),

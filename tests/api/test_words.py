@@ -23,6 +23,7 @@ from airflow_provider.yandex_ai_studio.exceptions import OperationFailed
         ("It broke. \n", "It broke", "It broke."),
         ("Did it break?", "Did it break?", "Did it break?"),
         ("It broke!", "It broke!", "It broke!"),
+        ("It is X.", "It is X", "It is X."),
         ("a number, a list, …", "a number, a list, …", "a number, a list, …"),
         ("Mend it.\nIt broke.", "Mend it. It broke", "Mend it.\nIt broke."),
         ("it broke (of itself.)", "it broke (of itself.)", "it broke (of itself.)."),
