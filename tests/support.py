@@ -41,6 +41,10 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
 
+    def xcom_pull(self, *, key: str, map_indexes: int) -> Any:
+        assert map_indexes == self.map_index
+        return self.xcoms.get(key)
+
 
 class Store:
     """A task_state_store in memory. ``broken`` names the methods that raise."""

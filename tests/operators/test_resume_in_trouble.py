@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferred
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     BadRequest,
     ConfigurationError,
+    OperationTimeout,
     PermissionDenied,
 )
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
 from airflow_provider.yandex_ai_studio.waiting.decision import REFUSAL_SECONDS
-from faults import Task
+from faults import AnotherTurn, Task
 from support import API_KEY, CONN_ID, FOLDER, SteppedTime
 
 Trouble = Callable[[], None]
@@ -119,3 +120,64 @@ def test_a_worker_that_waits_itself_gives_the_same_five_minutes(
     with pytest.raises(PermissionDenied):
         task.operator(deferrable=False).execute(task.context)
     assert REFUSAL_SECONDS <= clock.now - began < REFUSAL_SECONDS + 120
+
+
+def lost(task: Task, why: str, **parameters: Any) -> Any:
+    """Resume where Airflow has ended the deferral itself."""
+    return task.operator(**parameters).resume_execution("__fail__", {"error": why, "traceback": ["boom"]}, task.context)
+
+
+@pytest.mark.parametrize("why", ["Trigger timeout", "Trigger failure"])
+@pytest.mark.parametrize("keeps_state", [True, False])
+def test_an_answer_is_taken_where_airflow_has_ended_the_deferral_itself(
+    task: Task, clock: SteppedTime, why: str, keeps_state: bool
+) -> None:
+    if not keeps_state:
+        task.context["task_state_store"] = None
+    task.defer()
+    clock.sleep(7200 + 900)
+    assert "ducks" in lost(task, why)
+    assert task.submissions == 1
+
+
+def test_a_deferral_that_timed_out_ends_in_words_that_name_the_operation(task: Task, clock: SteppedTime) -> None:
+    trigger = task.defer(timeout=600)
+    clock.sleep(600 + 900)
+    with pytest.raises(OperationTimeout, match=trigger.operation_id):
+        lost(task, "Trigger timeout", timeout=600)
+    assert lost_to_another_deadline(task).trigger.deadline == trigger.submitted_at + 7200
+    clock.sleep(4000)
+    assert "ducks" in task.operator(timeout=600).execute(task.context)
+    assert task.submissions == 1
+
+
+def lost_to_another_deadline(task: Task) -> TaskDeferred:
+    """Resume after the author has raised the timeout meanwhile."""
+    with pytest.raises(TaskDeferred) as caught:
+        lost(task, "Trigger timeout", timeout=7200)
+    return caught.value
+
+
+@pytest.mark.parametrize("status", [200, 503, 403])
+def test_a_trigger_that_can_t_run_is_not_started_again_and_again(task: Task, emulator: Emulator, status: int) -> None:
+    trigger = task.defer()
+    if status != 200:
+        emulator.fault("operations.get", "status", status=status, times=None)
+    with pytest.raises(TaskDeferralError, match=f"(?s)retry the task.*Trigger failure.*{trigger.operation_id} was"):
+        lost(task, "Trigger failure")
+    emulator.clear_faults()
+    assert task.defer().operation_id == trigger.operation_id  # the retry
+
+
+def test_a_turn_to_submit_that_nobody_woke_the_task_for_takes_no_answer_of_another_request(
+    task: Task, emulator: Emulator, clock: SteppedTime
+) -> None:
+    task.defer()
+    clock.sleep(4000)
+    task.context["ti"].xcoms.clear()  # as Airflow does when another attempt begins
+    emulator.fault("completionAsync", "status", status=429, times=None)
+    with pytest.raises(AnotherTurn):
+        task.defer(prompt="Tell me of geese.")
+    with pytest.raises(TaskDeferralError, match="This attempt has submitted nothing"):
+        lost(task, "Trigger timeout", prompt="Tell me of geese.")
+    assert task.store.values  # the answer of the other request stays

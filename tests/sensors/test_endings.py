@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import (
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
+    TaskDeferralError,
     TaskDeferred,
 )
 
@@ -190,6 +191,30 @@ def test_an_unknown_operation_is_not_waited_for_beyond_the_deadline(
         sensor(operation_id="d7qneverwas", timeout=30).execute_complete(
             context, event_at_deadline("d7qneverwas", clock)
         )
+
+
+LOST = ["Trigger timeout", "Trigger failure"]
+
+
+@pytest.mark.parametrize("why", LOST)
+def test_an_answer_is_taken_where_airflow_has_ended_the_deferral_itself(
+    sensor: MakeSensor, context: Context, clock: SteppedTime, why: str
+) -> None:
+    clock.sleep(4000)
+    assert "ducks" in sensor().resume_execution("__fail__", {"error": why}, context)
+
+
+@pytest.mark.parametrize(("why", "kind"), [(LOST[0], AirflowSensorTimeout), (LOST[1], TaskDeferralError)])
+def test_a_deferral_that_airflow_has_ended_is_told_with_the_operation(
+    sensor: MakeSensor, context: Context, operation_id: str, why: str, kind: type[Exception]
+) -> None:
+    fail = "__fail__", {"error": why}, context
+    with pytest.raises(kind, match=operation_id):
+        sensor().resume_execution(*fail)
+    with pytest.raises(AirflowSkipException, match=operation_id):
+        sensor(never_fail=True).resume_execution(*fail)
+    with pytest.raises(AirflowSkipException if why == LOST[0] else kind, match=operation_id):
+        sensor(soft_fail=True).resume_execution(*fail)
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from airflow_provider.yandex_ai_studio.exceptions import (
     OperationExpired,
     OperationFailed,
     OperationTimeout,
-    YandexAIStudioError,
 )
 
 E = TypeVar("E", bound=OperationError)
@@ -142,8 +141,8 @@ def unseen(operation_id: str, cause: NotFound) -> OperationTimeout:
     )
 
 
-def say_untouched(error: YandexAIStudioError, operation_id: str, api: Api) -> None:
-    """Have the error of a look say what becomes of the operation that was looked at: it is paid for."""
+def say_untouched(error: Exception, operation_id: str, api: Api) -> None:
+    """Have an error that is not about an operation say what becomes of it: it is paid for."""
     error.args = (
         f"{error}\nOperation {operation_id} was submitted before that, and is not cancelled: the service keeps its "
         f"result for {KEPT[api].days} days.",

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider.yandex_ai_studio.answers.outcome import expired, say_untouched, unseen
 from airflow_provider.yandex_ai_studio.api.models import Operation
-from airflow_provider.yandex_ai_studio.api.words import ended
+from airflow_provider.yandex_ai_studio.api.words import ended, within
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
     ConnectionNotFound,
@@ -104,6 +104,9 @@ class Wakeup:
         }
 
 
+LostDeferral = TaskDeferralError | TaskDeferralTimeout
+"""How Airflow ends a deferral itself: the trigger could not run, or there was no triggerer until after its deadline."""
+
 Failure = RequestError | ConfigurationError | ConnectionNotFound
 """What may come of a look in an operation's place."""
 
@@ -170,6 +173,23 @@ def _look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | 
         return hook.get_operation(wait.operation_id, wait.api)
     except (RequestError, ConfigurationError, ConnectionNotFound) as error:
         return error
+
+
+def not_waited_for(lost: LostDeferral, wait: Wait | None) -> TaskDeferralError:
+    """
+    Return what ends an attempt whose trigger can't run. To defer again would start workers for nothing.
+
+    :param wait: What it waited for; None where the attempt has submitted nothing.
+    """
+    error = TaskDeferralError(
+        "See that a triggerer runs, on the same release of this package as the workers; then retry the task.\n"
+        f"Airflow has ended the deferral ({within(lost)}); its log above may say why."
+    )
+    if wait is None:
+        error.args = (f"{error}\nThis attempt has submitted nothing.",)
+    else:
+        say_untouched(error, wait.operation_id, wait.api)
+    return error
 
 
 def find_connection(hook: YandexAIStudioHook, log: Logger) -> None:

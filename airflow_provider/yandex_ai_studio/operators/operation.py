@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider.yandex_ai_studio.answers.delivery import deliver, tell_success
 from airflow_provider.yandex_ai_studio.answers.outcome import OWNER, answer_of, final, invalid
@@ -23,11 +23,13 @@ from airflow_provider.yandex_ai_studio.durability.patient_store import PatientSt
 from airflow_provider.yandex_ai_studio.durability.policy import OnTimeout
 from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
+    LostDeferral,
     Wakeup,
     deferral_timeout,
     ends_in_triggerer,
     last_look,
     limit_of,
+    not_waited_for,
     out_of_time,
     turn_delay,
 )
@@ -76,9 +78,12 @@ class OperationOperator(GenerationOperator):
             return self.begin(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral."""
+        """Go on after a deferral. Where Airflow has ended that itself, the answer may be there all the same."""
         with telling_failures(self._tags):
-            return super().resume_execution(next_method, next_kwargs, context)
+            try:
+                return super().resume_execution(next_method, next_kwargs, context)
+            except (TaskDeferralError, TaskDeferralTimeout) as lost:
+                return self._after(context, lost)
 
     def begin(self, context: Context) -> Any:
         """Submit, as :meth:`execute` says."""
@@ -188,6 +193,36 @@ class OperationOperator(GenerationOperator):
             kwargs={"refused": refused + 1, "since": since},
             timeout=timedelta(seconds=pause) + DEFERRAL_MARGIN,
         )
+
+    def _after(self, context: Context, lost: LostDeferral) -> Any:
+        """
+        Look once more at the operation of a deferral that Airflow has ended.
+
+        :raises TaskDeferralError: The trigger can't run, and there is no answer yet; or nothing was submitted.
+        """
+        wait = self._waited_for(context)
+        if wait is None:
+            raise not_waited_for(lost, None) from lost
+        self._kill_target = (context["ti"], wait.operation_id, Journal(context.get("task_state_store")))
+        if isinstance(lost, TaskDeferralTimeout):
+            return self._take_or_wait(context, Wakeup(wait, "timeout"), None)
+        with self._telling(context, wait):
+            seen = last_look(self.hook, Wakeup(wait, "broken"), self.log)
+        if isinstance(seen, Wait):
+            raise not_waited_for(lost, wait) from lost
+        return self._take(context, wait, seen)
+
+    def _waited_for(self, context: Context) -> Wait | None:
+        """Return what this attempt waits for: its XCom says whether that is what the journal tells of."""
+        ti, now = context["ti"], self.hook.clock()
+        operation_id = ti.xcom_pull(key="operation_id", map_indexes=ti.map_index)
+        record = self._journal(context).read()
+        if not operation_id:
+            return None
+        if record is None or record.operation_id != operation_id:
+            return Wait(operation_id, now, now, api=self.api)
+        limit, deadline = limit_of(self, ti.start_date), record.deadline(self._policy().timeout)
+        return Wait(operation_id, record.submitted_at, min(deadline, limit or deadline), api=record.api)
 
     def _take_or_wait(self, context: Context, wakeup: Wakeup, operation: Operation | None) -> Any:
         while operation is None:

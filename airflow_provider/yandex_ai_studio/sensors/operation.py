@@ -8,8 +8,14 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, AirflowTaskTimeout
+from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
+from airflow.sdk.exceptions import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
 
 from airflow_provider.yandex_ai_studio.answers.delivery import deliver, tell_success
 from airflow_provider.yandex_ai_studio.answers.outcome import OBSERVER, answer_of, expired, final
@@ -18,12 +24,14 @@ from airflow_provider.yandex_ai_studio.api.endpoints import is_id
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
 from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
+    LostDeferral,
     Wakeup,
     deferral_timeout,
     ends_in_triggerer,
     last_look,
     limit_of,
     margin_before,
+    not_waited_for,
     out_of_time,
     why_on_worker,
 )
@@ -175,25 +183,44 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
     def execute_complete(self, context: Context, event: dict[str, Any], *, refused_since: float = 0.0) -> str:
         """Take the answer, once the trigger has said that the operation ended."""
         with self._softened():
-            wakeup = Wakeup.of(event, refused_since)
-            _check(wakeup.wait.operation_id)
-            try:
-                seen = last_look(self.hook, wakeup, self.log)
-                if isinstance(seen, Wait):
-                    self._defer(seen)
-                return self._text(context, seen)
-            except (OperationTimeout, RateLimited, ServiceUnavailable) as error:  # the last two: at the deadline
-                limit = self.execution_timeout
-                if limit is not None and limit.total_seconds() < self.timeout:
-                    raise out_of_time(wakeup.wait, error) from error
-                raise AirflowSensorTimeout(str(error)) from error
-            except OperationError as error:
-                raise final(error) from error
+            return self._take(context, Wakeup.of(event, refused_since))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume, and skip on no more than :meth:`execute` does: Airflow would skip on any error."""
+        """
+        Resume, and skip on no more than :meth:`execute` does: a sensor of Airflow's would skip on any error.
+
+        Where Airflow has ended the deferral itself, the answer may be there all the same.
+        """
         with telling_failures(self._tags), self._softened():
-            return super().resume_execution(next_method, next_kwargs, context)
+            try:
+                return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+            except (TaskDeferralError, TaskDeferralTimeout) as lost:
+                now = self.hook.clock()
+                timed_out = isinstance(lost, TaskDeferralTimeout)
+                wait = Wait(self.operation_id, now, now if timed_out else None, api=self.api)
+                return self._take(context, Wakeup(wait, "timeout" if timed_out else "broken"), lost)
+
+    def _take(self, context: Context, wakeup: Wakeup, lost: LostDeferral | None = None) -> str:
+        """
+        Take the answer of an operation whose wait is over, or wait on.
+
+        :param lost: How Airflow has ended the deferral, where it did.
+        """
+        _check(wakeup.wait.operation_id)
+        try:
+            seen = last_look(self.hook, wakeup, self.log)
+            if isinstance(seen, Operation):
+                return self._text(context, seen)
+        except (OperationTimeout, RateLimited, ServiceUnavailable) as error:  # the last two: at the deadline
+            limit = self.execution_timeout
+            if limit is not None and limit.total_seconds() < self.timeout:
+                raise out_of_time(wakeup.wait, error) from error
+            raise AirflowSensorTimeout(str(error)) from error
+        except OperationError as error:
+            raise final(error) from error
+        if lost is not None:
+            raise not_waited_for(lost, seen) from lost
+        return self._defer(seen)
 
     def _text(self, context: Context, operation: Operation) -> str:
         try:
@@ -215,7 +242,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             yield
         except AirflowSkipException as skip:  # Airflow's own: it does not say why, nor tell errors apart
             self._skip_or_raise(skip.__cause__ or skip)
-        except (YandexAIStudioError, AirflowSensorTimeout, AirflowTaskTimeout) as error:
+        except (YandexAIStudioError, AirflowSensorTimeout, AirflowTaskTimeout, TaskDeferralError) as error:
             self._skip_or_raise(error)
 
     def _skip_or_raise(self, error: BaseException) -> NoReturn:
