@@ -12,7 +12,7 @@ from airflow_provider.yandex_ai_studio.api import completion, iam, responses
 from airflow_provider.yandex_ai_studio.api.call import Answer, answer_of_grpc, clean, no_answer, result_of, unsendable
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
-from airflow_provider.yandex_ai_studio.api.models import Generation, IssuedToken, Message, Operation
+from airflow_provider.yandex_ai_studio.api.models import Failure, Generation, IssuedToken, Message, Operation
 from airflow_provider.yandex_ai_studio.client.retry import may_repeat
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
@@ -376,6 +376,29 @@ def test_what_cannot_be_written_down_was_not_sent():
 @pytest.mark.parametrize(("told", "status"), [(400, 400), (503, 503), (599, 599), (399, 429), (600, 429), ("503", 429)])
 def test_an_error_inside_a_good_answer_has_the_status_that_it_names_or_that_of_its_code(told, status):
     assert refusal(SUBMIT, 200, {"error": {"grpcCode": 8, "httpCode": told}}).status == status
+
+
+def hidden(said):
+    return said.replace("AQVN", "***")
+
+
+def test_what_an_answer_says_in_words_loses_its_secrets_and_the_rest_is_as_it_came():
+    told = {"id": "d7q1", "done": True, "error": {"code": 16, "message": "Key AQVN", "details": ["AQVN"]}}
+    assert result_of(GET, answer(200, told), conceal=hidden).error == Failure(16, "Key ***")
+    assert result_of(GET, answer(200, {**told, "error": "no AQVN"}), conceal=hidden).error == Failure(0, "no ***")
+    seen = {"id": "d7q1", "done": True, "error": None, "response": {"alternatives": [{"message": {"text": "AQVN"}}]}}
+    assert result_of(GET, answer(200, seen), conceal=hidden).generation.text == "AQVN"
+    cut = {"id": "r1", "status": "incomplete", "incomplete_details": {"reason": "AQVN"}}
+    read = result_of(responses.get_response(VENDOR, "r1"), answer(200, cut), conceal=hidden)
+    assert read.error == Failure("***", "the response is incomplete (***)")
+    assert result_of(GET, answer(200, told)).error == Failure(16, "Key AQVN")
+
+
+def test_a_refusal_says_how_long_to_wait():
+    noon, later = "Sat, 21 Nov 2026 12:00:00 GMT", "Sat, 21 Nov 2026 12:00:09 GMT"
+    assert refusal(GET, 429).retry_after == 0.0
+    assert raised(GET, Answer(429, b"", {"retry-after": "5"})).retry_after == 5.0
+    assert raised(GET, Answer(503, b"", {"retry-after": later, "date": noon})).retry_after == 9.0
 
 
 def test_an_error_beside_a_result_is_none():

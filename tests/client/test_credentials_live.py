@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,20 @@ def test_a_token_is_fetched_once_and_again_when_it_is_refused(
     for _ in range(3):
         hook.list_models()
     assert emulator.stats()["tokens_issued"] == 2
+
+
+@pytest.mark.parametrize("kind", RENEWED)
+def test_a_token_is_fetched_once_for_all_who_ask_at_once(
+    opened: Open, fields: Callable[[str], dict[str, Any]], emulator: Emulator, kind: str
+) -> None:
+    """A bulk run asks in many threads, with one client."""
+    hook = opened(**fields(kind))
+    hook.get_conn()
+    route = "metadata.token" if kind == "use_metadata_service" else "iam.tokens"
+    emulator.fault(route, "delay", seconds=0.5, times=None)
+    with ThreadPoolExecutor(5) as threads:
+        assert all(threads.map(lambda _: hook.list_models(), range(5)))
+    assert emulator.stats()["tokens_issued"] == 1
 
 
 def test_the_metadata_service_is_asked_as_it_insists(opened: Open, emulator: Emulator) -> None:
