@@ -275,6 +275,8 @@ class World(Scene):
                 "conn_id": "studio",
                 "base": self.base,
                 "limits": self.limits(**limits),
+                "asked_model": None,
+                "with_model": lambda model: (self.base, self.limits(**limits)),
                 "ledger": Ledger(self.store),
                 "reader": self.reader,
                 "output_path": str(self.out) if self.out else None,

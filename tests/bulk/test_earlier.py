@@ -199,19 +199,31 @@ def test_parameters_that_change_while_the_task_is_deferred_are_refused_and_nothi
     assert (answers["counts"]["succeeded"] if output else len(answers)) == run.submissions == 30
 
 
-def test_a_folder_of_the_connection_that_changes_while_the_task_is_deferred_is_told_as_such(
-    task: Callable[..., BulkTask], emulator: Emulator, connect: Callable[..., None]
+@pytest.mark.parametrize("model", [None, "yandexgpt-lite"])
+@pytest.mark.parametrize("output", [None, "out"])
+def test_another_folder_of_the_connection_gives_up_nothing_that_was_paid_for(
+    task: Callable[..., BulkTask],
+    emulator: Emulator,
+    connect: Callable[..., None],
+    tmp_path: Path,
+    model: str | None,
+    output: str | None,
 ) -> None:
-    run = task(inputs=texts(3), model="yandexgpt-lite", temperature=0.1)
+    emulator.fault("completionAsync", "status", status=429, after=12, times=6, body={"code": 8, "message": "PerHour"})
+    emulator.fault("completionAsync", "operation_error", match="Row 2 ", times=1)
+    run = task(inputs=texts(20), model=model, row_retries=0, output_path=output and str(tmp_path / output))
 
-    def another(folder: str) -> None:
+    def name(folder: str) -> None:
         connect(host=emulator.url, password=API_KEY, extra={"folder_id": folder})
 
-    during_the_deferral(run, lambda: another("b1ganother"))
-    with pytest.raises(ConfigurationError, match=r"Restore the folder of the model \(`folder_id` of the connection"):
+    during_the_deferral(run, lambda: name("b1ganother"))
+    with pytest.raises(RowsFailed):  # the service does not have the model there
         run.attempt()
-    another(FOLDER)
-    assert len(run.attempt()) == run.submissions == 3
+    assert run.submissions == 12
+    name(FOLDER)
+    answers = run.attempt()
+    assert (answers["counts"]["succeeded"] if output else len(answers)) == 20
+    assert run.submissions == 21
 
 
 def test_an_asset_and_an_output_that_come_while_the_task_is_deferred_lose_no_answer(

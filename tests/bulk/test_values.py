@@ -233,10 +233,10 @@ def test_what_tells_a_run_from_others_is_told_by_the_same_recipe_in_each_release
         max_tokens=100,
         json_schema={"type": "object", "properties": {"title": {"type": "string"}}},
     )
-    parameters = parameters_of(base, "id", own_model=True)
+    parameters = parameters_of(base, "id", "yandexgpt-lite")
     plan = look_through(reader, parameters=fingerprint_of(parameters), chunk_size=2, deduplicate=True)
     assert {name: value[:8] for name, value in parameters.items()} == {
-        "model": "5eb6336c",
+        "model": "aa0f8b46",
         "instructions": "56d0abfc",
         "temperature": "d6b0453b",
         "max_tokens": "f4a03ce0",

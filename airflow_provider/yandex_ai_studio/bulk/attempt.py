@@ -19,7 +19,7 @@ from airflow_provider.yandex_ai_studio.bulk import earlier, estimate, finish
 from airflow_provider.yandex_ai_studio.bulk.chunks import Chunks
 from airflow_provider.yandex_ai_studio.bulk.folder import Folder
 from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Head, Ledger
-from airflow_provider.yandex_ai_studio.bulk.money import Excess
+from airflow_provider.yandex_ai_studio.bulk.money import Excess, model_name
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, Twin, look_through
 from airflow_provider.yandex_ai_studio.bulk.run import Run
 from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
@@ -57,7 +57,8 @@ class Attempt:
 
     :param conn_id: What the manifest says of the connection.
     :param base: What all requests have in common.
-    :param with_model: Returns base and limits for another model; None where the task names its own.
+    :param asked_model: How the task itself names the model; None where it is the connection's default.
+    :param with_model: Returns base and limits for another model.
     :param reader: The rows.
     :param output_path: Where parts go; None where the answers are returned.
     :param output_format: Of the parts.
@@ -73,6 +74,8 @@ class Attempt:
     conn_id: str
     base: CompletionRequest
     limits: Limits
+    asked_model: str | None
+    with_model: Callable[[str], tuple[CompletionRequest, Limits]]
     ledger: Ledger
     reader: Reader
     output_path: str | None
@@ -84,7 +87,6 @@ class Attempt:
     check: Callable[[], None]
     keep_rows: Callable[[], None] | None = None
     about_rows: str | None = None
-    with_model: Callable[[str], tuple[CompletionRequest, Limits]] | None = None
 
     def estimate(self) -> dict[str, Any]:
         """Return what the run would take; see :func:`~...estimate.estimate`."""
@@ -131,7 +133,7 @@ class Attempt:
         head = self.ledger.head()
         if head is None:
             return self.begin()  # somebody has deleted the state of the task meanwhile
-        earlier.refuse_changed(head, self._parameters, self.base.model_uri)
+        earlier.refuse_changed(head, self._parameters)
         self._keep_model(head)
         folder = self._folder(head)
         chunks = self._chunks(head, folder)
@@ -209,11 +211,11 @@ class Attempt:
 
     @cached_property
     def _parameters(self) -> dict[str, str]:
-        return earlier.parameters_of(self.base, self.reader.id_field, own_model=self.with_model is None)
+        return earlier.parameters_of(self.base, self.reader.id_field, self.asked_model)
 
     def _keep_model(self, head: Head) -> None:
         """Go on with the model that the run began with, where another one is the connection's default by now."""
-        if self.with_model is not None and head.model not in ("", self.base.model_uri):
+        if head.model and model_name(head.model) != model_name(self.base.model_uri):  # in whichever folder
             self.log.info(
                 "The run goes on with %s, with which it began. The connection's default is %s now.",
                 head.model,

@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 STATE_GONE = "The state of chunk %s is gone: its rows are asked, and paid for, again"
 
 
-def parameters_of(base: CompletionRequest, id_field: str | None, *, own_model: bool) -> dict[str, str]:
+def parameters_of(base: CompletionRequest, id_field: str | None, asked_model: str | None) -> dict[str, str]:
     """
     Return what tells the parameters of a run from others, by name, without revealing a text.
 
-    :param own_model: The task names the model. If not, it is a default of the connection, and a run goes on with the
-        one that it began with.
+    :param asked_model: The model in the task's own words, or None: what the connection adds to them, its default or its
+        folder, makes no other run.
     """
     asked = {
-        "model": base.model_uri if own_model else None,
+        "model": asked_model,
         "instructions": [message.text for message in base.messages[:-1]],
         "temperature": base.temperature,
         "max_tokens": base.max_tokens,
@@ -49,16 +49,13 @@ def parameters_of(base: CompletionRequest, id_field: str | None, *, own_model: b
     return {name: fingerprint_of({name: value}) for name, value in asked.items()}
 
 
-def refuse_changed(head: Head, parameters: Mapping[str, str], model_uri: str) -> None:
+def refuse_changed(head: Head, parameters: Mapping[str, str]) -> None:
     """
     See whether a run goes on with the parameters that it began with.
 
-    :param model_uri: The model that they name.
     :raises ConfigurationError: Rows would be asked in two ways, or answers be judged by what they were not asked for.
     """
     changed = [f"`{name}`" for name, asked in parameters.items() if head.parameters.get(name, asked) != asked]
-    if "`model`" in changed and _within_folder(head.model) == _within_folder(model_uri):
-        changed[changed.index("`model`")] = "the folder of the model (`folder_id` of the connection, or in `model`)"
     if changed:
         raise ConfigurationError(
             f"Restore {', '.join(changed)}, and clear the task; or keep the change, and clear it to have all rows "
@@ -108,11 +105,6 @@ def take_up(head: Head, plan: Plan, ledger: Ledger, folder: Folder | None, log: 
         ledger.write(chunk)
         head.done.pop(number, None)
     ledger.write(head)
-
-
-def _within_folder(model_uri: str) -> str:
-    """Return what a model is called in its folder."""
-    return model_uri.partition("://")[2].partition("/")[2]
 
 
 def _open_again(chunk: Chunk, head: Head, folder: Folder | None, *, there: bool, log: Logger) -> None:

@@ -71,10 +71,15 @@ def missing_price(conn_id: str, model_uri: str, mode: str = "async") -> str:
     return f"a price of {name!r} in the mode {mode!r} in `prices` of the connection {conn_id!r}"
 
 
+def model_name(model_uri: str) -> str:
+    """Return what a model is called in its folder, with its branch if it has one."""
+    return model_uri.partition("://")[2].partition("/")[2]
+
+
 def _names(model_uri: str) -> tuple[str, str, str]:
     """Return the names of a model, the fullest first."""
-    path = model_uri.partition("://")[2].partition("/")[2]
-    return model_uri, path, path.partition("/")[0]
+    name = model_name(model_uri)
+    return model_uri, name, name.partition("/")[0]
 
 
 Measure = tuple[float, Callable[[Usage], float], Callable[[Any], str]]
