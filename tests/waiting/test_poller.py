@@ -311,7 +311,7 @@ async def test_a_thousand_waits_over_an_expiry_cost_one_exchange(
     assert emulator.stats()["tokens_issued"] == issued + 1
 
 
-@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 503}, {"status": 429, "headers": {"Retry-After": "60"}}])
+@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 500}, {"status": 429, "headers": {"Retry-After": "60"}}])
 async def test_an_issuer_of_tokens_that_is_full_is_not_asked_for_each_wait(
     hook: YandexAIStudioHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
