@@ -246,4 +246,4 @@ def test_what_tells_a_run_from_others_is_told_by_the_same_recipe_in_each_release
         "id_field": "ed800daa",
     }
     assert plan.digests == ("5ee22bfe5793b89d2a956a38b395d358", "4c9edd545f33b1a330ab38307aae7d34")
-    assert plan.fingerprint == "565225e09417b477408a6a6912accb2928c678a819a4338722685a4755c1018e"
+    assert plan.fingerprint == "31805c4f4a558910fe583b7e1047b8b93561a638da5b0ee4bac402f17d6060c2"
