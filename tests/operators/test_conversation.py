@@ -71,17 +71,31 @@ def test_a_second_task_goes_on_from_the_history_of_the_first(
     assert emulator.stats()["generations"] == 2
 
 
+def deferral(hook: YandexAIStudioHook, context: Context, **parameters: Any) -> TaskDeferred:
+    with pytest.raises(TaskDeferred) as caught:
+        task(hook, **parameters).execute(context)
+    return caught.value
+
+
+def resumed(hook: YandexAIStudioHook, context: Context, deferred: TaskDeferred, **parameters: Any) -> str:
+    """Resume with what Airflow renders by then."""
+    event = {"operation_id": deferred.trigger.operation_id, "outcome": "ended", "submitted_at": hook.clock() - 60}
+    kwargs = {**json.loads(json.dumps(deferred.kwargs)), "event": event}
+    operator = task(hook, prompt="a template")
+    for name, rendered in {"prompt": None, **parameters}.items():
+        setattr(operator, name, rendered)
+    return str(operator.resume_execution("execute_complete", kwargs, context))
+
+
 def test_a_history_that_was_waited_for_in_the_triggerer_is_the_same(
     hook: YandexAIStudioHook, context: Context, ti: TaskInstance, clock: SteppedTime
 ) -> None:
     _, blocking = said_in_turn(hook, messages=[QUESTION], prompt="Shortly, please.")
     asked = {"messages": [QUESTION], "prompt": "Shortly, please."}
-    with pytest.raises(TaskDeferred) as caught:
-        task(hook, **asked).execute(context)
+    deferred = deferral(hook, context, **asked)
     assert "messages" not in ti.xcoms
     clock.sleep(4000)
-    event = {"operation_id": caught.value.trigger.operation_id, "outcome": "ended"}
-    task(hook, **asked).execute_complete(context, event)
+    resumed(hook, context, deferred, **asked)
     assert ti.xcoms["messages"] == blocking
 
 
@@ -111,6 +125,46 @@ def test_a_turn_that_makes_no_sense_is_named_before_anything_is_sent(
     with pytest.raises(ConfigurationError, match=named):
         task(hook, **asked).execute(context)
     assert sum(emulator.stats()["requests"].values()) == 0
+
+
+@pytest.mark.parametrize(
+    "later",
+    [None, "null", "[]", "None", 5, '[{"role": "user", "text": "What are GEESE?"}]', [{"role": "nobody"}]],
+    ids=str,
+)
+def test_messages_that_are_rendered_to_others_on_resume_cost_no_answer_and_are_paired_with_none(
+    hook: YandexAIStudioHook,
+    context: Context,
+    ti: TaskInstance,
+    clock: SteppedTime,
+    capsys: pytest.CaptureFixture[str],
+    later: Any,
+) -> None:
+    deferred = deferral(hook, context, messages=[QUESTION])
+    clock.sleep(4000)
+    assert "ducks" in resumed(hook, context, deferred, messages=later)
+    assert "messages" not in ti.xcoms
+    assert "The XCom `messages` is left out" in capsys.readouterr().out
+
+
+def test_a_wait_that_goes_on_after_a_resume_keeps_what_its_answer_goes_with(
+    hook: YandexAIStudioHook, context: Context, ti: TaskInstance, clock: SteppedTime
+) -> None:
+    deferred = deferral(hook, context, messages=[QUESTION])
+    with pytest.raises(TaskDeferred) as caught:
+        resumed(hook, context, deferred, messages=[])
+    clock.sleep(4000)
+    resumed(hook, context, caught.value, messages=[QUESTION])
+    assert ti.xcoms["messages"][0] == QUESTION
+
+
+def test_a_task_without_messages_says_nothing_of_them(
+    hook: YandexAIStudioHook, context: Context, clock: SteppedTime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deferred = deferral(hook, context, prompt="Tell me of ducks.")
+    clock.sleep(4000)
+    resumed(hook, context, deferred, prompt="Tell me of geese.")
+    assert "`messages`" not in capsys.readouterr().out
 
 
 class Note(BaseModel):

@@ -15,7 +15,6 @@ from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudi
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider.yandex_ai_studio.api.models import Generation
 
 GIVEN_BY_THE_FUNCTION = ("prompt", "messages")
 
@@ -73,9 +72,8 @@ class DecoratedCompletionOperator(DecoratedOperator, YandexAIStudioCompletionOpe
         """Tell whether the answer holds a value to be taken out."""
         return self.form().structured
 
-    def beside(self, generation: Generation) -> dict[str, Any]:
+    def conversation(self) -> None:
         """Return nothing: an attempt that resumes does not know what the function wrote."""
-        return {}
 
     def _written(self, context: Context) -> dict[str, Any]:
         context_merge(context, self.op_kwargs)

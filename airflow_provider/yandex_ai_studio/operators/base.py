@@ -166,9 +166,13 @@ class GenerationOperator(BaseOperator):
         :raises ConfigurationError: It is not to be submitted.
         """
 
-    def beside(self, generation: Generation) -> dict[str, Any]:
-        """Return the XComs of this operator's own that go beside an answer."""
-        return {}
+    def conversation(self) -> list[dict[str, Any]] | None:
+        """
+        Return the turns that an answer is to be told after, as the parameters are rendered now; None for none.
+
+        :raises ConfigurationError: They are no conversation.
+        """
+        return None
 
     def form(self) -> Output:
         """Return the form that the answer must have."""

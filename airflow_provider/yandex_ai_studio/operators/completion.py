@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider.yandex_ai_studio.api import completion
 from airflow_provider.yandex_ai_studio.api.checks import choice, conversation, count, wrong
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
-from airflow_provider.yandex_ai_studio.api.models import Message
 from airflow_provider.yandex_ai_studio.api.output import JsonSchema, Output, templatable
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.operators.constants import is_constant, marks_of
@@ -199,9 +198,8 @@ class YandexAIStudioCompletionOperator(OperationOperator):
         """Tell whether the answer holds a value to be taken out, or goes on a conversation."""
         return super().needs_worker() or self.messages is not None
 
-    def beside(self, generation: Generation) -> dict[str, Any]:
-        """Return the conversation with its answer, where one was given."""
+    def conversation(self) -> list[dict[str, Any]] | None:
+        """Return the conversation so far, where one was given."""
         if self.messages is None:
-            return {}
-        answer = Message("assistant", generation.text or None, tool_calls=generation.tool_calls)
-        return {"messages": [turn.as_dict() for turn in (*conversation(self.prompt, self.messages, None), answer)]}
+            return None
+        return [turn.as_dict() for turn in conversation(self.prompt, self.messages, None)]

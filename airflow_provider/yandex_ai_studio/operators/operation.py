@@ -16,8 +16,9 @@ from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDe
 
 from airflow_provider.yandex_ai_studio.answers.delivery import deliver, tell_success
 from airflow_provider.yandex_ai_studio.answers.outcome import OWNER, answer_of, final, invalid
+from airflow_provider.yandex_ai_studio.api.models import Message
 from airflow_provider.yandex_ai_studio.api.words import within
-from airflow_provider.yandex_ai_studio.durability.journal import Journal
+from airflow_provider.yandex_ai_studio.durability.journal import Journal, fingerprint_of
 from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, look_who_claims_on_worker
 from airflow_provider.yandex_ai_studio.durability.patient_store import PatientStore
 from airflow_provider.yandex_ai_studio.durability.policy import OnTimeout
@@ -35,6 +36,7 @@ from airflow_provider.yandex_ai_studio.durability.resume import (
 )
 from airflow_provider.yandex_ai_studio.durability.submission import Submission
 from airflow_provider.yandex_ai_studio.exceptions import (
+    ConfigurationError,
     InvalidOutput,
     OperationCancelled,
     OperationExpired,
@@ -71,6 +73,8 @@ class OperationOperator(GenerationOperator):
 
     _kill_target: tuple[TaskInstanceKey, str, Journal] | None = None
     _refused: tuple[int, float] | None = None
+    _asked: str | None = None
+    """What tells the conversation that was submitted from another; None without one."""
 
     def execute(self, context: Context) -> Any:
         """Submit, unless an earlier attempt did; then defer, wait, or return the id."""
@@ -89,7 +93,7 @@ class OperationOperator(GenerationOperator):
         """Submit, as :meth:`execute` says."""
         policy = self._policy()
         self._check_end()
-        request = self.request()
+        request, self._asked = self.request(), self._mark()
         characters = sum(len(message.text or "") for message in request.messages)
         self.log.info(
             "The request: %s message(s) with %s characters to %s", len(request.messages), characters, request.model_uri
@@ -141,8 +145,11 @@ class OperationOperator(GenerationOperator):
         self._refused = (refused, since)
         return self.begin(context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any], *, refused_since: float = 0.0) -> Any:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], *, refused_since: float = 0.0, asked: str | None = None
+    ) -> Any:
         """Take the answer, once the trigger has said that the wait is over."""
+        self._asked = asked
         wakeup = Wakeup.of(event, refused_since)
         self._kill_target = (context["ti"], wakeup.wait.operation_id, Journal(context.get("task_state_store")))
         return self._take_or_wait(context, wakeup, None)
@@ -275,7 +282,7 @@ class OperationOperator(GenerationOperator):
         counted: bool = False,
     ) -> Any:
         tags = None if counted else self._tags()
-        deliver(context["ti"], generation, operation_id, self.log, tags=tags, beside=self.beside(generation))
+        deliver(context["ti"], generation, operation_id, self.log, tags=tags, beside=self._beside(generation))
         try:
             value = self.value_of(generation)
         except InvalidOutput as error:
@@ -285,6 +292,25 @@ class OperationOperator(GenerationOperator):
         if tags is not None:
             tell_success(since, self.hook.clock(), tags)
         return value
+
+    def _beside(self, generation: Generation) -> dict[str, Any]:
+        """Return the conversation with its answer; none where Airflow renders another one by now."""
+        if self._mark() != self._asked:
+            self.log.warning(
+                "The XCom `messages` is left out: the task's `messages` or `prompt` are not those that were "
+                "submitted, or nobody knows. The answer is taken."
+            )
+            return {}
+        turns = self.conversation()
+        answer = Message("assistant", generation.text or None, tool_calls=generation.tool_calls)
+        return {} if turns is None else {"messages": [*turns, answer.as_dict()]}
+
+    def _mark(self) -> str | None:
+        try:
+            turns = self.conversation()
+        except ConfigurationError:  # a template that gave one before
+            return ""
+        return None if turns is None else fingerprint_of({"turns": turns})
 
     def _journal(self, context: Context) -> Journal:
         """Return the journal of this task, with patience for its store. A kill has no time for that."""
@@ -330,7 +356,7 @@ class OperationOperator(GenerationOperator):
                 model=self._tags().get("model"),
             ),
             method_name="execute_complete",
-            kwargs={"refused_since": wait.refused_since},
+            kwargs={"refused_since": wait.refused_since, "asked": self._asked},
             timeout=deferral_timeout(wait, self.hook.clock()),
         )
 
