@@ -90,7 +90,7 @@ class Objects(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
         self.invalidate_cache()
 
     def rm_file(self, path: str) -> None:
-        self._allow("write")
+        self._allow("remove")
         objects, key = self._found(path)
         objects.pop(key, None)  # to remove what is not there is no error
         self.invalidate_cache()

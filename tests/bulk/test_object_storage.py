@@ -191,6 +191,14 @@ def test_an_output_that_is_refused_is_told_before_anything_is_paid_for(
     assert run.submissions == 0
 
 
+def test_a_run_that_goes_well_needs_no_right_to_remove(task: Callable[..., BulkTask], objects: Objects) -> None:
+    objects.denied = {"remove"}
+    run = task(inputs=texts(3), output_path=OUT, chunk_size=2)
+    assert run.attempt()["counts"]["succeeded"] == run.submissions == 3
+    with pytest.raises(YandexAIStudioError, match="Let the worker write to"):
+        run.attempt()  # a manifest must not stand beside parts that are worked on
+
+
 def test_a_part_that_can_t_be_written_costs_a_retry_and_no_row(task: Callable[..., BulkTask], objects: Objects) -> None:
     run = task(inputs=texts(6), output_path=OUT, chunk_size=2)
     wait = run._wait
