@@ -26,7 +26,7 @@ test-unit: $(VENV)/dev  ## the tests that need no running Airflow
 test-system: $(VENV)/dev  ## the tests on a real Airflow
 	$(BIN)/python -m pytest -m system
 
-test-chaos: $(VENV)/dev  ## kill and break everything while 200 tasks generate, on PostgreSQL (6 to 11 minutes; CHAOS=--short for CI)
+test-chaos: $(VENV)/dev  ## kill and break everything while 200 tasks generate, on PostgreSQL (10 minutes on two busy cores; CHAOS=--short for CI)
 	$(BIN)/python -m tools.chaos $(CHAOS)
 
 test-celery: .celery/venv/ready  ## the tests on a real Airflow with two Celery workers, and a short chaos run on it

@@ -1,8 +1,8 @@
 """
 Kill a real Airflow in every way while it generates, and account for every operation that was paid for.
 
-    python -m tools.chaos                    200 tasks, 6 minutes on idle cores and 11 on busy ones
-    python -m tools.chaos --short            48 tasks and fewer events, about 2 minutes: what CI runs
+    python -m tools.chaos                    200 tasks, about 10 minutes on two busy cores
+    python -m tools.chaos --short            48 tasks and fewer events, about 4 minutes there: what CI runs
     python -m tools.chaos --quiet-run        nothing goes wrong, once for each place where a task can end
 
 The emulator answers. What the run does is drawn from ``--seed``; the same seed draws the same plan, though not the same
