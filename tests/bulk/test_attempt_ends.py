@@ -13,13 +13,17 @@ from airflow_provider.yandex_ai_studio.bulk import attempt as module
 from airflow_provider.yandex_ai_studio.bulk.attempt import KEPT
 from airflow_provider.yandex_ai_studio.bulk.folder import MANIFEST
 from airflow_provider.yandex_ai_studio.bulk.money import Bounds
+from airflow_provider.yandex_ai_studio.bulk.progress import metrics_between
+from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.exceptions import (
     BadRequest,
     BudgetExceeded,
+    ConfigurationError,
+    PermissionDenied,
     RowsFailed,
     ServiceUnavailable,
 )
-from bulk_scene import LOST, MODEL, PRICE, WRONG, World, done, failed
+from bulk_scene import LOST, MODEL, NOW, PRICE, WRONG, World, done, failed
 
 
 def test_a_bound_that_is_reached_says_what_to_raise_and_keeps_all(tmp_path: Path) -> None:
@@ -111,3 +115,35 @@ def test_each_row_says_what_it_has_cost(tmp_path: Path) -> None:
     manifest = world.attempt(limits={"bounds": Bounds(price=PRICE)}).begin()
     (row,) = [json.loads(line) for line in (tmp_path / "part-00000.jsonl").read_text().splitlines()]
     assert row["cost"] == manifest["cost"] == PRICE.of(Usage(10, 5, 15)) == 20.0
+
+
+def stop_after(world: World, submissions: int) -> Any:
+    """Return what ends an attempt once so much was submitted."""
+
+    def check() -> None:
+        if len(world.submitted()) >= submissions:
+            raise ConfigurationError("The end.")
+
+    return check
+
+
+def test_what_an_attempt_that_breaks_off_has_submitted_counts_for_the_next_one() -> None:
+    world = World(3)
+    world.sends = {2: [PermissionDenied("No.", arrived=False)] * 9}
+    with pytest.raises(ConfigurationError):
+        world.attempt(check=stop_after(world, 3)).begin()
+    assert world.written.hour == {str(int(NOW // 60)): 2}
+
+
+def test_monitoring_is_told_of_failures_of_rows_that_are_not_returned(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for output in (None, tmp_path):
+        told: list[Any] = []
+        monkeypatch.setattr(module, "tell", lambda *metrics, tags, told=told: told.append((metrics, tags)))
+        world = World(2, output=output)
+        world.looks = {"op1": [failed("op1")]}
+        with pytest.raises(RowsFailed):
+            world.attempt(limits={"row_retries": 0}).begin()
+        expected = (metrics_between(Tally(), Tally((0, 1, 0, 0, 0, 0))), module.tags_of("studio", MODEL))
+        assert (told == [expected]) is (output is None)

@@ -11,7 +11,6 @@ from airflow_provider.yandex_ai_studio.api.models import Usage
 from airflow_provider.yandex_ai_studio.bulk.chunks import MOST_OPEN, MOST_TOLD, READ_AT_A_TIME, Chunks, OpenChunk
 from airflow_provider.yandex_ai_studio.bulk.folder import OWNER
 from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk
-from airflow_provider.yandex_ai_studio.bulk.progress import metrics_between
 from airflow_provider.yandex_ai_studio.bulk.result import MISSING, Result, failed
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
@@ -119,6 +118,30 @@ def test_a_stretch_goes_on_with_what_is_written_down() -> None:
     assert scene.ledger.writes == writes + 1
     assert (scene.chunk_written(0)["losses"], "intent" in scene.chunk_written(0)) == ({"0": 1, "1": 1}, False)
     assert again.open[2].chunk.waiting == [0, 1]
+
+
+def test_rows_that_are_the_same_are_looked_up_once_and_only_where_a_record_is_gone_that_knew() -> None:
+    scene = Scene(["a", "b", "a", "c", "b", "d", "a", "e"], chunk_size=2)
+    chunks = scene.chunks()
+    for _ in range(3):
+        chunks.begin_next()
+    asked: list[int] = []
+
+    def twins() -> Any:
+        asked.append(1)
+        return scene.plan.twins
+
+    def again() -> Chunks:
+        return Chunks(scene.head, scene.ledger, scene.reader, None, None, scene.log, twins)
+
+    assert (list(again().open), asked) == ([0, 1, 2], [])
+    for number in (1, 2, 3):
+        del scene.store.values[f"{KEY}_{number}"]
+    found = again()
+    assert asked == [1]
+    assert [found.open[number].chunk.twins for number in range(3)] == [{}, {0: (0, "row-2")}, {0: (1, "row-4")}]
+    assert found.begin_next().chunk.twins == {0: (0, "row-6")}
+    assert Chunks(scene.head, scene.ledger, scene.reader, None, None, scene.log).open[1].chunk.twins == {}
 
 
 # -- the requests
@@ -268,81 +291,3 @@ def test_rows_that_are_the_same_have_the_same_answer_and_ids_of_their_own(tmp_pa
 def test_several_rows_may_be_the_same_as_one_of_another_chunk() -> None:
     chunks = Scene(["x", "y", "x", "x", "y", "x"], chunk_size=2).begun()
     assert chunks.far_twins() == {0: [(2, "row-2"), (3, "row-3"), (5, "row-5")], 1: [(4, "row-4")]}
-
-
-# -- what each figure counts
-
-
-def figures(chunks: Chunks) -> dict[str, Any]:
-    return {
-        "running": chunks.running,
-        "late": chunks.late,
-        "again": chunks.to_read_again,
-        "done": chunks.done_rows,
-        "failed": chunks.failed_rows,
-        "spent": chunks.spent().total_tokens,
-        "tally": chunks.tally().spent.total_tokens,
-    }
-
-
-def test_each_figure_counts_what_is_done_what_is_in_memory_and_what_is_read_again() -> None:
-    scene = Scene(["a", "b", "c", "a", "d", "e", "f", "g", "h", "i", "j"], chunk_size=4)
-    chunks = scene.begun()
-    assert figures(chunks) == {"running": 10, "late": 0, "again": 0, "done": 1, "failed": 0, "spent": 0, "tally": 0}
-    chunks.recall({"0": Tally((1, 1, 0, 0, 0, 0), USED).value(), "7": Tally((1, 0, 0, 0, 0, 0)).value()})
-    assert figures(chunks) == {"running": 10, "late": 0, "again": 2, "done": 3, "failed": 1, "spent": 15, "tally": 0}
-    chunks.open[0].answers = {0: GOOD}
-    chunks.open[1].answers = {0: GOOD, 1: BAD}
-    chunks.open[1].chunk.conclude(2, "error", None, Usage(1, 1, 2), keep_operation=True)
-    assert figures(chunks) == {
-        "running": 10 - 4,
-        "late": 1,
-        "again": 1,
-        "done": 1 + 1 + 1 + 2 + 1,
-        "failed": 1 + 2,
-        "spent": 15 + 30 + 2,
-        "tally": 15 + 30 + 2,
-    }
-    chunks.open.pop(2)
-    chunks.head.done[2] = Tally((1, 1, 0, 1, 0, 9), USED, late=3)
-    assert figures(chunks) == {
-        "running": 3,
-        "late": 4,
-        "again": 1,
-        "done": 3 + 6,
-        "failed": 2 + 3,
-        "spent": 62,
-        "tally": 62,
-    }
-
-
-def test_what_was_read_is_handed_to_the_next_stretch_of_chunks_where_anything_was() -> None:
-    scene = Scene(6, chunk_size=2)
-    chunks = scene.begun()
-    chunks.open[1].answers = {0: GOOD}
-    assert chunks.seen() == {"1": Tally((1, 0, 0, 0, 0, 0), USED).value()}
-
-
-NOTHING = metrics_between(Tally(), Tally())
-
-
-def test_monitoring_is_told_of_what_was_written_down_since_and_of_nothing_twice() -> None:
-    scene = Scene(4)
-    chunks = scene.chunks()
-    opened = chunks.begin_next()
-    opened.chunk.submitted(0, "op0", NOW)
-    assert chunks.untold() == metrics_between(Tally(), Tally(submissions=1))
-    assert chunks.untold() == NOTHING
-    opened.answers[0] = GOOD
-    assert chunks.untold() == NOTHING  # another stretch reads it again
-    last = chunks.untold([line(0, GOOD), line(1, BAD)])
-    assert last == metrics_between(Tally(), Tally((1, 1, 0, 0, 0, 0), USED))
-
-
-def test_a_stretch_tells_nothing_of_what_was_there_when_it_began() -> None:
-    scene = Scene(4, chunk_size=2)
-    chunks = scene.begun()
-    for opened in chunks.open.values():
-        chunks.write(opened.chunk)
-    chunks.write_head()
-    assert scene.chunks().untold() == NOTHING

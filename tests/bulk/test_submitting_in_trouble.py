@@ -10,13 +10,14 @@ from airflow_provider.yandex_ai_studio.api.models import Usage
 from airflow_provider.yandex_ai_studio.bulk.money import Bounds, Excess
 from airflow_provider.yandex_ai_studio.bulk.reception import AWAY as AWAY_SECONDS
 from airflow_provider.yandex_ai_studio.bulk.reception import TRIES
+from airflow_provider.yandex_ai_studio.bulk.submitting import LAST_TRY_AFTER
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
     PermissionDenied,
     RateLimited,
     ServiceUnavailable,
 )
-from bulk_scene import AWAY, DENIED, FULL, FULL_HOUR, NO_KEY, NOW, TIMEOUT, WRONG, Scene
+from bulk_scene import AWAY, DENIED, FULL, FULL_HOUR, LOST, NO_KEY, NOW, TIMEOUT, WRONG, Scene
 
 
 def test_a_service_in_trouble_is_asked_with_one_row_at_a_time_ever_less_and_then_without_a_worker() -> None:
@@ -231,3 +232,60 @@ def test_a_pause_is_no_shorter_because_the_service_asks_for_less() -> None:
     submitting = scene.submitting()
     submitting.next()
     assert 1.0 <= (submitting.next() or 0) <= 2.0
+
+
+# -- the last try of a row, and questions without an answer
+
+
+def test_a_row_waits_for_its_last_try_longer_than_a_moment_s_trouble_lasts() -> None:
+    scene = Scene(1)
+    scene.sends = {0: [LOST, LOST]}
+    submitting = scene.submitting()
+    submitting.next()
+    scene.sleep(2)
+    assert (submitting.next(), len(scene.submitted())) == (0, 2)
+    assert submitting.next() == pytest.approx(LAST_TRY_AFTER)
+    scene.sleep(LAST_TRY_AFTER - 0.1)
+    assert submitting.next() == pytest.approx(0.1)
+    scene.sleep(0.2)
+    assert (submitting.next(), len(scene.submitted())) == (0, 3)
+
+
+def test_a_group_waits_for_the_last_try_of_the_row_that_was_lost_last_and_for_no_other() -> None:
+    scene = Scene(4, chunk_size=2)
+    scene.sends = {0: [LOST, LOST], 1: [LOST, LOST]}
+    chunks = scene.chunks()
+    submitting = scene.submitting(chunks)
+    lost_at = []
+    while len(chunks.open) < 2 or chunks.open[1].chunk.waiting or chunks.open[0].chunk.losses != {0: 2, 1: 2}:
+        before = chunks.tally().lost
+        delay = submitting.next() or 0.0
+        if chunks.tally().lost > before:
+            lost_at.append(scene.now)
+        assert delay < 30
+        scene.sleep(delay)
+    scene.submit_all(submitting)
+    assert scene.did[-2:] == [("submit", row, False, [0, 1]) for row in (0, 1)]
+    assert scene.now - lost_at[-1] == pytest.approx(LAST_TRY_AFTER)
+
+
+def test_a_row_whose_answers_were_lost_by_an_earlier_stretch_waits_for_nothing() -> None:
+    scene = Scene(1)
+    chunks = scene.chunks()
+    chunk = chunks.begin_next().chunk
+    for _ in range(2):
+        chunk.intend([0])
+        chunk.lose(0)
+    assert scene.submitting(chunks).next() == 0
+    assert scene.submitted() == [0]
+
+
+def test_questions_without_an_answer_are_told_as_what_they_are() -> None:
+    scene = Scene(2)
+    scene.sends, scene.questions = {0: [LOST]}, [AWAY] * 9
+    submitting = scene.submitting()
+    scene.submit_all(submitting)
+    assert submitting.pause
+    assert submitting.pause[1] == "A question that is free gets no answer, and nothing is submitted before one does"
+    assert not any("It is tried again with one row" in line for line in scene.lines)
+    assert scene.submitted() == [0, 1]
