@@ -15,7 +15,7 @@ from airflow_provider.yandex_ai_studio.bulk.progress import metrics_between
 from airflow_provider.yandex_ai_studio.bulk.run import Pause, Run
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
 from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
-from bulk_scene import AWAY, FULL_HOUR, MODEL, NOW, PRICE, USED, WRONG, Scene, done, failed, taken
+from bulk_scene import AWAY, FULL_HOUR, LOST, MODEL, NOW, PRICE, USED, WRONG, Scene, done, failed, taken
 
 BEGAN = (NOW - 100.0, 2)
 
@@ -120,7 +120,7 @@ def test_rows_that_are_returned_are_not_read_before_the_quota_opens() -> None:
     scene.sends = {3: [FULL_HOUR]}
     pause = run_of(scene, scene.chunks()).go()
     assert pause
-    assert (pause.waits, pause.wake_at) == ({}, scene.now + 1200)
+    assert pause == Pause(BEGAN, {}, scene.now + 1200, "The quota of submissions an hour is spent", {})
 
 
 def test_what_ended_and_can_t_be_read_is_waited_for_or_what_comes_sooner(tmp_path: Path) -> None:
@@ -182,6 +182,15 @@ def test_no_row_is_asked_again_once_the_run_is_stopped() -> None:
     assert run.stopped == "max_failed_rows"
     assert sorted(scene.submitted()) == [0, 1, 2]
     assert chunks.open[0].answers[1].status == "error"
+
+
+def test_the_log_hears_of_what_is_lost_and_of_what_is_asked_again() -> None:
+    scene = Scene(2)
+    scene.sends, scene.looks = {0: [LOST]}, {"op1": [failed("op1"), done("op1")]}
+    assert run_of(scene, scene.chunks()).go() is None
+    told = " ".join(scene.lines)
+    assert "1 row of chunk 0 may have been billed without a use." in told
+    assert "Row 1: operation_failed. It is asked again (1 of 1)." in told
 
 
 def test_what_stops_a_run_and_what_all_rows_were_refused_with_is_told() -> None:
