@@ -153,7 +153,7 @@ class Submitting:
     def _last_try_at(self, opened: OpenChunk, rows: Sequence[int]) -> float:
         """Return when these rows may be tried for the last time, if any of them would be."""
         chunk = opened.chunk
-        last = [row for row in rows if chunk.losses.get(row, 0) == SUBMISSIONS - 1]
+        last = [row for row in rows if chunk.losses.get(row) == SUBMISSIONS - 1]
         return (
             max((self._lost_at.get((chunk.number, row), -math.inf) for row in last), default=-math.inf) + LAST_TRY_AFTER
         )
