@@ -39,7 +39,7 @@ def test_a_run_begins_with_a_head_that_says_what_it_is_about(tmp_path: Path) -> 
     head = world.written
     assert (head.rows, head.chunk_size, head.began_at, head.output_path) == (5, 2, NOW, str(tmp_path / "out"))
     assert (head.output_format, head.model, len(head.run)) == ("jsonl", MODEL, 8)
-    assert head.parameters == earlier.parameters_of(world.base, None, own_model=True)
+    assert head.parameters == earlier.parameters_of(world.base, None, None)
     assert head.fingerprint == attempt._plan.fingerprint
     assert world.lines[0] == f"5 rows with 25 characters, to {MODEL}"
     assert world.checks > 0
@@ -239,12 +239,24 @@ def test_parameters_that_change_while_a_task_is_deferred_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="Restore `temperature`"):
         world.attempt(base=replace(world.base, temperature=0.5)).go_on(None, None, Wakeup())
     with pytest.raises(ConfigurationError, match="Restore `model`"):
-        world.attempt(base=replace(world.base, model_uri=OTHER_MODEL)).go_on(None, None, Wakeup())
+        world.attempt(asked_model="yandexgpt-lite").go_on(None, None, Wakeup())
 
 
 def test_the_parameters_are_part_of_what_tells_a_run_from_another() -> None:
     world = World(2)
     one, other = world.attempt(), world.attempt(base=replace(world.base, temperature=0.5))
     assert one._plan.fingerprint != other._plan.fingerprint
-    assert one._parameters["model"] == fingerprint_of({"model": MODEL})
-    assert world.attempt(with_model=with_model(world))._parameters["model"] == fingerprint_of({"model": None})
+    named = world.attempt(asked_model="yandexgpt")
+    assert named._plan.fingerprint != one._plan.fingerprint
+    assert named._parameters["model"] == fingerprint_of({"model": "yandexgpt"})
+    assert one._parameters["model"] == fingerprint_of({"model": None})
+
+
+def test_a_run_takes_its_model_along_into_another_folder() -> None:
+    world = World(2)
+    world.runs_on(0)
+    world.attempt().begin()
+    elsewhere = "gpt://b1x/yandexgpt"
+    attempt = world.attempt(base=replace(world.base, model_uri=elsewhere), with_model=with_model(world))
+    attempt.go_on(None, None, Wakeup())
+    assert attempt.base.model_uri == elsewhere

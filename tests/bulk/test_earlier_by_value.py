@@ -227,9 +227,9 @@ BASE = CompletionRequest(MODEL, (Message("system", "Be brief."), Message("user",
 
 
 def test_parameters_are_kept_as_fingerprints_by_their_names() -> None:
-    asked = earlier.parameters_of(BASE, "id", own_model=True)
+    asked = earlier.parameters_of(BASE, "id", "yandexgpt")
     known = {
-        "model": MODEL,
+        "model": "yandexgpt",
         "instructions": ["Be brief.", "Hi."],
         "temperature": None,
         "max_tokens": None,
@@ -239,13 +239,14 @@ def test_parameters_are_kept_as_fingerprints_by_their_names() -> None:
         "id_field": "id",
     }
     assert asked == {name: fingerprint_of({name: value}) for name, value in known.items()}
-    assert earlier.parameters_of(BASE, "id", own_model=False) == {**asked, "model": fingerprint_of({"model": None})}
+    assert earlier.parameters_of(BASE, "id", None) == {**asked, "model": fingerprint_of({"model": None})}
+    elsewhere = replace(BASE, model_uri="gpt://b1x/yandexgpt")  # a folder is the connection's
+    assert earlier.parameters_of(elsewhere, "id", "yandexgpt") == asked
 
 
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"model_uri": "gpt://b1g/other"}, "model"),
         ({"messages": (Message("system", "Be long."), Message("user", "-"))}, "instructions"),
         ({"temperature": 0.5}, "temperature"),
         ({"max_tokens": 5}, "max_tokens"),
@@ -255,33 +256,25 @@ def test_parameters_are_kept_as_fingerprints_by_their_names() -> None:
     ],
 )
 def test_a_parameter_that_was_changed_meanwhile_is_named(change: Any, name: str) -> None:
-    scene = scene_of(None, parameters=earlier.parameters_of(BASE, None, own_model=True))
-    earlier.refuse_changed(scene.head, earlier.parameters_of(BASE, None, own_model=True), MODEL)
-    asked = replace(BASE, **change)
-    now = earlier.parameters_of(asked, None, own_model=True)
+    began = earlier.parameters_of(BASE, None, "yandexgpt")
+    scene = scene_of(None, parameters=began)
+    earlier.refuse_changed(scene.head, began)
+    now = earlier.parameters_of(replace(BASE, **change), None, "yandexgpt")
     with pytest.raises(ConfigurationError, match=f"^Restore `{name}`, and clear"):
-        earlier.refuse_changed(scene.head, now, asked.model_uri)
-    with pytest.raises(ConfigurationError, match=f"^Restore .*`{name}`.*, and clear"):
-        earlier.refuse_changed(scene.head, {**now, "id_field": "another"}, asked.model_uri)
+        earlier.refuse_changed(scene.head, now)
+    with pytest.raises(ConfigurationError, match=f"^Restore `{name}`, `id_field`, and clear"):
+        earlier.refuse_changed(scene.head, {**now, "id_field": "another"})
     scene.head.parameters = {}  # another release wrote it
-    earlier.refuse_changed(scene.head, now, asked.model_uri)
+    earlier.refuse_changed(scene.head, now)
+
+
+def test_a_model_that_the_task_names_is_one_of_its_parameters() -> None:
+    scene = scene_of(None, parameters=earlier.parameters_of(BASE, None, "yandexgpt"))
+    with pytest.raises(ConfigurationError, match=r"^Restore `model`, and clear"):
+        earlier.refuse_changed(scene.head, earlier.parameters_of(BASE, None, "yandexgpt-lite"))
 
 
 def test_each_parameter_that_was_changed_is_named() -> None:
     scene = scene_of(None, parameters={"temperature": "a", "model": "b", "id_field": "c"})
     with pytest.raises(ConfigurationError, match=r"^Restore `temperature`, `id_field`, and clear"):
-        earlier.refuse_changed(scene.head, {"temperature": "x", "model": "b", "id_field": "y"}, MODEL)
-
-
-@pytest.mark.parametrize(
-    ("began", "now", "named"),
-    [
-        ("gpt://b1g/yandexgpt/rc", "gpt://b1x/yandexgpt/rc", "the folder of the model"),
-        ("gpt://b1g/yandexgpt/rc", "gpt://b1x/yandexgpt/latest", "`model`"),
-        ("gpt://b1g/yandexgpt", "gpt://b1g/yandexgpt-lite", "`model`"),
-    ],
-)
-def test_a_model_of_another_folder_is_told_as_that(began: str, now: str, named: str) -> None:
-    scene = scene_of(None, model=began, parameters={"temperature": "a", "model": "b"})
-    with pytest.raises(ConfigurationError, match=f"^Restore `temperature`, {named}"):
-        earlier.refuse_changed(scene.head, {"temperature": "x", "model": "y"}, now)
+        earlier.refuse_changed(scene.head, {"temperature": "x", "model": "b", "id_field": "y"})
