@@ -24,6 +24,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
 from airflow_provider.yandex_ai_studio.waiting.decision import (
     REFUSAL_SECONDS,
+    Failure,
     Outcome,
     Wait,
     is_late,
@@ -106,9 +107,6 @@ class Wakeup:
 
 LostDeferral = TaskDeferralError | TaskDeferralTimeout
 """How Airflow ends a deferral itself: the trigger could not run, or there was no triggerer until after its deadline."""
-
-Failure = RequestError | ConfigurationError | ConnectionNotFound
-"""What may come of a look in an operation's place."""
 
 
 def last_look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | Wait:
@@ -204,6 +202,8 @@ def find_connection(hook: YandexAIStudioHook, log: Logger) -> None:
         except ConnectionNotFound as error:
             log.warning("%s Looking again in %.0f s.", error, pause)
             hook.sleep(pause)
+        except ConfigurationError:
+            return
         else:
             return
 

@@ -28,6 +28,7 @@ from airflow_provider.yandex_ai_studio.durability.resume import (
     Wakeup,
     deferral_timeout,
     ends_in_triggerer,
+    find_connection,
     last_look,
     limit_of,
     margin_before,
@@ -38,6 +39,7 @@ from airflow_provider.yandex_ai_studio.durability.resume import (
 from airflow_provider.yandex_ai_studio.exceptions import (
     AnswerRefused,
     ConfigurationError,
+    ConnectionNotFound,
     ContentFiltered,
     NotFound,
     OperationError,
@@ -51,7 +53,7 @@ from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.links import YandexAIStudioFolderLink
 from airflow_provider.yandex_ai_studio.sensors.start import template_for_the_triggerer
 from airflow_provider.yandex_ai_studio.telemetry import Tags, tags_of, telling_failures
-from airflow_provider.yandex_ai_studio.waiting.decision import AskAgain, Wait, decide
+from airflow_provider.yandex_ai_studio.waiting.decision import AskAgain, Failure, Wait, decide
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -77,7 +79,8 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         API in background mode).
     :param deferrable: Wait in the triggerer. If False, the sensor pokes from a worker, in the ``mode`` and at the
         ``poke_interval`` of any other sensor. In ``mode="reschedule"`` no poke knows of those before it, so that an
-        id that the service does not know, or a key that it refuses, is told no sooner than at ``timeout``.
+        id that the service does not know, a key that it refuses, or a connection that is wrong or not there, is told
+        no sooner than at ``timeout``; the log of each poke says it.
     :param end_from_trigger: Finish the task in the triggerer, without another start of a worker. None: wherever
         Airflow loses nothing by it; see
         :class:`~airflow_provider.yandex_ai_studio.operators.completion.YandexAIStudioCompletionOperator`.
@@ -152,11 +155,14 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
             return self._execute_deferrable(context)
 
     def _execute_deferrable(self, context: Context) -> str:
+        find_connection(self.hook, self.log)
         seen = self._look()
+        if isinstance(seen, ConnectionNotFound):
+            raise seen
         operation = seen if isinstance(seen, Operation) else None
         if operation and (operation.done or operation.error):
             return self._text(context, operation)
-        if isinstance(seen, RequestError):
+        if not isinstance(seen, Operation):
             self.log.warning("%s The wait goes on.", seen)
         now = self.hook.clock()
         created_at = operation.created_at if operation else None
@@ -173,8 +179,9 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         decision = decide(wait, seen, now=now, random=1.0)
         if isinstance(decision, AskAgain):
             self._wait = decision.wait
-            if isinstance(seen, RequestError):
+            if not isinstance(seen, Operation):
                 self.log.warning("%s The wait goes on.", seen)
+                self.hook.pause(0, after=seen, times=self._wait.troubles)
             return False
         if isinstance(seen, Operation):
             return PokeReturnValue(is_done=True, xcom_value=self._text(context, seen))
@@ -259,11 +266,11 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         wrong = isinstance(error, ConfigurationError | AirflowSkipException)
         return (self.soft_fail and ended) or (self.never_fail and not wrong)
 
-    def _look(self) -> Operation | RequestError:
+    def _look(self) -> Operation | Failure:
         """Read the operation. One look that fails decides nothing."""
         try:
             return self.hook.get_operation(self.operation_id, self.api, repeat=False)
-        except RequestError as error:
+        except (RequestError, ConfigurationError, ConnectionNotFound) as error:
             return error
 
     def _defer(self, wait: Wait) -> NoReturn:

@@ -14,6 +14,7 @@ from airflow_provider.yandex_ai_studio.api.operations import KEPT
 from airflow_provider.yandex_ai_studio.exceptions import (
     AuthenticationError,
     ConfigurationError,
+    ConnectionNotFound,
     NotFound,
     RateLimited,
     RequestError,
@@ -27,6 +28,9 @@ REFUSAL_SECONDS = 300.0
 
 DOUBTFUL = 3
 """So many questions in a row without a good answer may have their cause in the connection: it is looked up anew."""
+
+Failure = RequestError | ConfigurationError | ConnectionNotFound
+"""What may come of a question in an operation's place."""
 
 Outcome = Literal["ended", "timeout", "expired", "refused", "broken"]
 
@@ -77,12 +81,10 @@ class End:
 
     outcome: Outcome
     operation: Operation | None = None
-    error: RequestError | ConfigurationError | None = None
+    error: Failure | None = None
 
 
-def decide(
-    wait: Wait, seen: Operation | RequestError | ConfigurationError, *, now: float, random: float
-) -> AskAgain | End:
+def decide(wait: Wait, seen: Operation | Failure, *, now: float, random: float) -> AskAgain | End:
     """
     Decide what follows an answer.
 
@@ -149,7 +151,7 @@ def is_late(wait: Wait, now: float) -> bool:
     return wait.deadline is not None and now >= wait.deadline
 
 
-def _after(wait: Wait, error: RequestError | ConfigurationError, now: float) -> Wait:
+def _after(wait: Wait, error: Failure, now: float) -> Wait:
     """Count an error. An outage is no refusal: those before it count no more."""
     wait = replace(wait, troubles=wait.troubles + 1)
     kind = "" if isinstance(error, RateLimited | ServiceUnavailable) else type(error).__name__
