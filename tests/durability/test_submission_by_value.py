@@ -212,6 +212,15 @@ def test_who_wants_to_decide_himself_is_asked_and_the_suspicion_is_gone() -> Non
     assert scene.kept is None
 
 
+def test_who_has_cleared_the_task_has_decided() -> None:
+    scene = Scene(replace(UNKNOWN, max_tries=2))
+    assert scene.run(on_unknown_submission="fail", max_tries=3) == SUBMITTED
+    assert scene.deeds == ["before", "question", "submit"]
+    assert any("Submitting anew, because the task was cleared." in line for line in scene.lines)
+    with pytest.raises(SubmissionUnknown):
+        Scene(replace(UNKNOWN, max_tries=3)).run(on_unknown_submission="fail", max_tries=3)  # a retry decides nothing
+
+
 def test_a_service_that_answers_no_question_gets_no_request_again(chance: list[tuple[float, float]]) -> None:
     scene = Scene(UNKNOWN, questions=(NO_QUESTION,))
     with pytest.raises(ServiceUnavailable, match=r"^Retry the task(.|\n)*free question either: It is down") as caught:

@@ -443,3 +443,22 @@ def test_no_text_of_the_model_and_no_secret_reaches_the_logs(
     assert text not in said
     assert PROMPT not in said
     assert API_KEY not in said
+
+
+def test_an_operation_id_that_xcom_does_not_take_costs_no_answer(
+    hook: YandexAIStudioHook, ti: TaskInstance, clock: SteppedTime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a journal, as on Airflow 3.2: another attempt would pay again."""
+
+    class Refusing(TaskInstance):
+        def xcom_push(self, key: str, value: Any) -> None:
+            raise RuntimeError("the API server restarts")
+
+    context: Any = {"ti": Refusing(), "task_state_store": None}
+    with DAG("dag"):
+        operator = YandexAIStudioCompletionOperator(task_id="generate", prompt="Tell me of ducks.")
+    operator.hook = hook
+    with pytest.raises(TaskDeferred) as caught:
+        operator.execute(context)
+    goes_on = f"The task goes on with operation {caught.value.trigger.operation_id}"
+    assert f"can't be written (the API server restarts). {goes_on}" in capsys.readouterr().out

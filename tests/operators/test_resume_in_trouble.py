@@ -178,6 +178,6 @@ def test_a_turn_to_submit_that_nobody_woke_the_task_for_takes_no_answer_of_anoth
     emulator.fault("completionAsync", "status", status=429, times=None)
     with pytest.raises(AnotherTurn):
         task.defer(prompt="Tell me of geese.")
-    with pytest.raises(TaskDeferralError, match="This attempt has submitted nothing"):
+    with pytest.raises(TaskDeferralError, match="Nothing is known to be submitted"):
         lost(task, "Trigger timeout", prompt="Tell me of geese.")
     assert task.store.values  # the answer of the other request stays

@@ -184,7 +184,7 @@ def not_waited_for(lost: LostDeferral, wait: Wait | None) -> TaskDeferralError:
         f"Airflow has ended the deferral ({within(lost)}); its log above may say why."
     )
     if wait is None:
-        error.args = (f"{error}\nThis attempt has submitted nothing.",)
+        error.args = (f"{error}\nNothing is known to be submitted by this attempt.",)
     else:
         say_untouched(error, wait.operation_id, wait.api)
     return error

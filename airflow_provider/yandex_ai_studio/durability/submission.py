@@ -137,9 +137,8 @@ class Submission:
         pauses = iter(PAUSES)
         if record is not None and step is Step.SETTLE_UNKNOWN:
             pauses = iter((0.0, *PAUSES))
-            self._settle_unknown(
-                record, f"an earlier attempt began it at {_utc(record.submitted_at)} and was cut off", pauses
-            )
+            cause = f"an earlier attempt began it at {_utc(record.submitted_at)} and was cut off"
+            self._settle_unknown(record, cause, pauses, cleared=cleared)
         return self._submit(pauses, kept)
 
     def _look(self, record: Record, cleared: bool) -> tuple[Fate, Operation | None]:
@@ -250,10 +249,11 @@ class Submission:
                 "The intent to submit could not be struck out (%s); nothing was submitted.", within(error)
             )
 
-    def _settle_unknown(self, intent: Record, cause: str, pauses: Iterator[float]) -> None:
+    def _settle_unknown(self, intent: Record, cause: str, pauses: Iterator[float], *, cleared: bool = False) -> None:
         """
         Decide about a submission that nobody knows of; return where it is to be submitted anew.
 
+        :param cleared: A person has decided: the task was cleared since.
         :raises SubmissionUnknown: A person is to decide.
         :raises ServiceUnavailable: The service answers nothing for now. The intent stays, for another attempt.
         """
@@ -261,14 +261,15 @@ class Submission:
             f"The fate of a submission is unknown: {within(cause)}. The service may have taken it, under an id "
             "that nobody knows: up to one generation may have been billed without a use"
         )
-        if self._policy.on_unknown_submission == "fail":
+        if self._policy.on_unknown_submission == "fail" and not cleared:
             self._journal.withdraw(intent)
             raise SubmissionUnknown(
                 "Clear the task to submit again: on_unknown_submission='fail' leaves that to you.\n"
                 f"{story}. It was not submitted again."
             )
         self._ask_first(story, pauses)
-        self._log.warning("%s. Submitting anew, because on_unknown_submission='resubmit'.", story)
+        reason = "the task was cleared" if cleared else "on_unknown_submission='resubmit'"
+        self._log.warning("%s. Submitting anew, because %s.", story, reason)
 
     def _ask_first(self, story: str, pauses: Iterator[float]) -> None:
         """Let no service that is out of order take, and bill, the same request again and again."""

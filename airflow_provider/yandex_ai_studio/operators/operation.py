@@ -123,7 +123,7 @@ class OperationOperator(GenerationOperator):
             self._wait_for_turn(context, policy.timeout, error)
             raise
         self._kill_target = (context["ti"], submitted.operation_id, Journal(context.get("task_state_store")))
-        context["ti"].xcom_push("operation_id", submitted.operation_id)
+        self._push_id(context, submitted.operation_id)
         describe(request_attributes(request.model_uri, submitted.operation_id))
         wait = Wait(submitted.operation_id, submitted.submitted_at, submitted.deadline, api=self.api)
         seen = submitted.operation
@@ -139,6 +139,17 @@ class OperationOperator(GenerationOperator):
         self.log.info("Waiting for operation %s on this worker", wait.operation_id)
         end = self.hook.wait_for_operation(wait)
         return self._take_or_wait(context, Wakeup(wait, end.outcome), end.operation)
+
+    def _push_id(self, context: Context, operation_id: str) -> None:
+        """Write the id into XCom. Whoever can't do that has paid all the same, and has an answer to wait for."""
+        try:
+            context["ti"].xcom_push("operation_id", operation_id)
+        except Exception as error:
+            self.log.warning(
+                "The XCom `operation_id` can't be written (%s). The task goes on with operation %s.",
+                within(error),
+                operation_id,
+            )
 
     def submit_later(self, context: Context, event: dict[str, Any], *, refused: int, since: float) -> Any:
         """Submit, when it may be this task's turn. The function of a decorated task is called again for it."""
