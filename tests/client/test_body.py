@@ -139,6 +139,18 @@ def test_a_body_that_breaks_off_is_taken_where_it_is_complete(come: bytes, compl
         next(lines)
 
 
+def test_a_line_that_came_in_scraps_is_taken_where_it_is_complete() -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b'{"id": '
+        yield b'"d7q1"}'
+        raise ConnectionError
+
+    lines = lines_of(chunks(), None)
+    assert next(lines) == b'{"id": "d7q1"}'
+    with pytest.raises(ConnectionError):
+        next(lines)
+
+
 def test_of_an_error_is_taken_what_there_is() -> None:
     gathering = Body(None, good=False)
     gathering.add(b'{"mess')
