@@ -29,6 +29,7 @@ NOT_SENT = "Nothing was sent to the service."
 def objects() -> Iterator[Objects]:
     """The storage behind ``s3://``, with one bucket."""
     storage = Objects({"lake": {}})
+    _STORE_CACHE.pop("s3", None)  # Airflow keeps one that can't be opened, too
     attach("s3", fs=storage)
     yield storage
     del _STORE_CACHE["s3"]
