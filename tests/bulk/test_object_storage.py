@@ -18,7 +18,7 @@ from airflow_provider.yandex_ai_studio.bulk.storage import BLOCK
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, YandexAIStudioError
 from bulk_task import BulkTask, Killed, texts
-from object_storage import Objects
+from object_storage import Object, Objects
 
 OUT = "s3://lake/out"
 
@@ -238,6 +238,30 @@ def test_a_chunk_is_read_again_in_blocks_and_not_with_the_rest_of_its_file(objec
         rows = source.chunk(number, 100, place)
         assert [row["number"] for row in rows] == list(range(number * 100, number * 100 + 100))
     assert objects.asked_bytes <= len(lines) + len(places) * 2 * BLOCK
+
+
+def test_a_file_of_rows_that_is_written_over_while_it_is_read_is_told_and_read_by_a_retry(objects: Objects) -> None:
+    objects.pipe_file("lake/in.jsonl", b"".join(b'"%d %s"\n' % (number, b"duck" * 1000) for number in range(1000)))
+    chunks = source_of("s3://lake/in.jsonl").chunks(10)
+    next(chunks)
+    objects.buckets["lake"]["in.jsonl"] += b"\n"
+    with pytest.raises(YandexAIStudioError, match=r"^Retry the task: .*The remote file no longer exists") as caught:
+        list(chunks)
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_file_of_rows_that_can_t_be_read_for_a_moment_is_told(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    def slow(*_: Any) -> bytes:
+        raise TimeoutError("The storage takes its time")
+
+    objects.pipe_file(f"lake/in.{form}", b"1\n" * 100)
+    monkeypatch.setattr(Object, "_fetch_range", slow)
+    with pytest.raises(YandexAIStudioError, match=r"^Retry the task: .*The storage takes its time") as caught:
+        list(source_of(f"s3://lake/in.{form}").chunks(5))
+    assert not isinstance(caught.value, AirflowFailException)
 
 
 def test_a_file_of_rows_that_is_another_one_by_now_is_read_as_it_is(objects: Objects) -> None:

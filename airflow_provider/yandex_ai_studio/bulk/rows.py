@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider.yandex_ai_studio.api.checks import shape, wrong
 from airflow_provider.yandex_ai_studio.bulk.storage import LASTING, opened, reason_of, storage_path
-from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
+from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, YandexAIStudioError
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -123,6 +123,8 @@ class JsonLines:
                         yield place, number, line
         except LASTING as error:
             raise _unreadable(self._path, error) from None
+        except Exception as error:  # each object storage has its own errors
+            raise _unreadable_now(self._path, error) from error
 
     @staticmethod
     def _row(line: bytes, where: str) -> Any:
@@ -167,6 +169,8 @@ class Parquet:
             raise wrong(
                 f"Mend {str(self._path)!r}, which `inputs` names: it can't be read as Parquet ({type(error).__name__})"
             ) from None
+        except Exception as error:  # each object storage has its own errors
+            raise _unreadable_now(self._path, error) from error
 
     def chunk(self, number: int, size: int, place: int) -> list[Any]:
         """Read one chunk again. Those that follow one another are read in one pass."""
@@ -202,3 +206,10 @@ def _unreadable(path: ObjectStoragePath, error: OSError) -> ConfigurationError:
     if isinstance(error, FileNotFoundError):
         return wrong(f"There is no file {str(path)!r}, which `inputs` names")
     return wrong(f"Let the worker read {str(path)!r}, which `inputs` names: {reason_of(error)}")
+
+
+def _unreadable_now(path: ObjectStoragePath, error: Exception) -> YandexAIStudioError:
+    return YandexAIStudioError(
+        f"Retry the task: {str(path)!r}, which `inputs` names, can't be read for now ({reason_of(error)}).\n"
+        "What was submitted, if anything, is written down: another attempt goes on with it."
+    )
