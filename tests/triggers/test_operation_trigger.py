@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +17,7 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_provider.yandex_ai_studio.client import retry
+from airflow_provider.yandex_ai_studio.client.credentials import ServiceAccountKey
 from airflow_provider.yandex_ai_studio.durability import kill
 from airflow_provider.yandex_ai_studio.durability.resume import Wakeup, least_deferral
 from airflow_provider.yandex_ai_studio.emulator import Emulator
@@ -26,7 +29,7 @@ from airflow_provider.yandex_ai_studio.triggers import operation as operation_tr
 from airflow_provider.yandex_ai_studio.triggers.bulk import YandexAIStudioBulkTrigger
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
 from airflow_provider.yandex_ai_studio.waiting import decision, poller, schedule
-from support import API_KEY, TaskInstance
+from support import API_KEY, FOLDER, TaskInstance
 from waits import HANGS, PATIENCE
 
 PROMPT = "Secret plans of the ducks."
@@ -348,8 +351,46 @@ async def test_a_kill_that_can_t_cancel_says_which_operation_goes_on(
     monkeypatch.setattr(YandexAIStudioHook, "get_async_conn", look_up)
     await killed.on_kill()
     said = capsys.readouterr().out
-    assert f"Operation {killed.operation_id} is not cancelled ({str(failing) or 'ValueError'})" in said
+    told = str(failing) or "ValueError"
+    if not isinstance(failing, ConfigurationError):
+        told = f"The Airflow connection can't be looked up: {told}"
+    assert f"Operation {killed.operation_id} is not cancelled ({told})" in said
     assert "It may run to its end, and be billed" in said
+
+
+async def test_a_mark_of_many_tasks_cancels_all_with_one_client_and_one_token_and_signs_for_it_beside_the_event_loop(
+    emulator: Emulator,
+    connect: Callable[..., None],
+    ti: TaskInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each kill had its own, and signed on the event loop: of 300 none was cancelled, and the loop stood for 30 s."""
+    signed: list[threading.Thread] = []
+    sign = ServiceAccountKey.signed_jwt
+
+    def signed_jwt(key: ServiceAccountKey, now: float) -> str:
+        signed.append(threading.current_thread())
+        return sign(key, now)
+
+    monkeypatch.setattr(ServiceAccountKey, "signed_jwt", signed_jwt)
+    airflow_says(monkeypatch, "failed", False, None)
+    extra = {"folder_id": FOLDER, "polls_per_second": 100}
+    connect(host=emulator.url, password=API_KEY, extra=extra)
+    hook = YandexAIStudioHook()
+    killed = [trigger(operation(hook), cancel_on_kill=True) for _ in range(60)]
+    key = json.dumps(emulator.create_service_account_key())
+    connect(host=emulator.url, extra={**extra, "service_account_json": key})
+    for each in killed:
+        each.task_instance = ti  # type: ignore[assignment]
+    await asyncio.gather(*(each.on_kill() for each in killed))
+    stats = emulator.stats()
+    assert stats["operations"]["cancelled"] == 60
+    assert stats["tokens_issued"] == 1
+    assert (stats["requests"]["operations.get"], stats["requests"]["operations.cancel"]) == (60, 60)
+    assert len(signed) == 1
+    assert signed[0] is not threading.current_thread()
+    assert capsys.readouterr().out.count("asked the service to cancel operation") == 60
 
 
 async def test_a_service_that_hangs_holds_a_kill_within_the_time_that_airflow_gives_it(

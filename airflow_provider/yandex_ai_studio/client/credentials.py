@@ -126,9 +126,19 @@ class TokenCache:
         self._renew_at = 0.0
         self._taken_at = float("-inf")
 
+    def is_good(self, now: float) -> bool:
+        """Tell whether the next request can go without an exchange."""
+        if isinstance(self._credential, ApiKey | IamToken):
+            return True
+        return self._token is not None and now < self._renew_at
+
     def due(self, now: float) -> Call[IssuedToken] | None:
-        """Return the exchange that must come before the next request, or None while the token is good."""
-        if self._token is not None and now < self._renew_at:
+        """
+        Return the exchange that must come before the next request, or None while the token is good.
+
+        It takes some 10 ms of CPU to sign what is exchanged.
+        """
+        if self.is_good(now):
             return None
         match self._credential:
             case ServiceAccountKey() as key:

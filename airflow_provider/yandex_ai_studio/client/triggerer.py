@@ -12,7 +12,6 @@ import aiohttp
 import aiohttp.connector
 
 from airflow_provider.yandex_ai_studio.api.call import Answer, Call
-from airflow_provider.yandex_ai_studio.api.models import IssuedToken
 from airflow_provider.yandex_ai_studio.client import sending
 from airflow_provider.yandex_ai_studio.client.body import Body
 from airflow_provider.yandex_ai_studio.client.credentials import TokenCache
@@ -91,18 +90,22 @@ class AsyncClient:
 
     async def _authorization(self) -> str:
         async with self._token_lock:
-            if due := self._tokens.due(time.time()):
-                self._tokens.accept(await self._issued(due), time.time())
+            if not self._tokens.is_good(time.time()):
+                await self._renew_token()
             return self._tokens.header()
 
-    async def _issued(self, due: Call[IssuedToken]) -> IssuedToken:
+    async def _renew_token(self) -> None:
         """Exchange for a token, but not again right after that failed: then what was told is told again."""
         clock = asyncio.get_running_loop().time
         if self._no_token is not None and clock() < self._exchange_at:
             raise copy(self._no_token)
+        due = await asyncio.to_thread(self._tokens.due, time.time())  # to sign keeps the event loop from all others
+        if due is None:
+            return
         try:
             with sending.before_the_call():
-                return sending.read(due, await self._exchange(due, None), self._tokens, self.settings)
+                token = sending.read(due, await self._exchange(due, None), self._tokens, self.settings)
+            self._tokens.accept(token, time.time())
         except RequestError as error:
             self._no_token, self._exchange_at = copy(error), clock() + max(EXCHANGE_PAUSE, error.retry_after)
             raise

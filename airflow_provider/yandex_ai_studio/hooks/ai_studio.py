@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider.yandex_ai_studio.api import completion, operations, responses
-from airflow_provider.yandex_ai_studio.api.call import Call
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.models import Api, Generation, Operation
 from airflow_provider.yandex_ai_studio.api.response_request import ResponseRequest
@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.client.settings import Settings
     from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
     from airflow_provider.yandex_ai_studio.client.worker import Client
+    from airflow_provider.yandex_ai_studio.waiting.poller import Turn
 
 CANCEL_PATIENCE = 30.0
-"""Seconds for a cancellation from an event loop: as long as Airflow gives the ``on_kill`` of a trigger."""
+"""Seconds for a cancellation from an event loop, once it has its turn: as long as Airflow gives an ``on_kill``."""
 
 
 class YandexAIStudioHook(BaseHook):
@@ -240,30 +241,25 @@ class YandexAIStudioHook(BaseHook):
         """
         Ask the service to cancel an operation, from an event loop, unless it is seen to be done already.
 
-        What fails for now is repeated within :data:`CANCEL_PATIENCE`, with the connection looked up anew. A look at the
-        operation that fails keeps nobody from the cancellation.
+        It is asked in turn with all waits on the connection: with their client, their token and within their budget.
+        What fails for now is repeated within :data:`CANCEL_PATIENCE` of its first turn. A look at the operation that
+        fails keeps nobody from the cancellation.
 
         :return: Whether it was asked.
         :raises Exception: What came of the last attempt.
         """
-        loop, asked = asyncio.get_running_loop(), False
-        until = loop.time() + CANCEL_PATIENCE
+        from airflow_provider.yandex_ai_studio.waiting import poller  # a worker needs no aiohttp
+
+        loop, asked, until = asyncio.get_running_loop(), False, math.inf
         for attempt in itertools.count(1):
             try:
-                async with (
-                    asyncio.timeout_at(min(until, loop.time() + CANCEL_PATIENCE / 2)),
-                    await self.get_async_conn() as client,
-                ):
-                    if await self._is_seen_done(client, operations.read(client.settings.endpoints, of, operation_id)):
-                        return asked
-                    asked = True
-                    *others, last = operations.cancel(client.settings.endpoints, of, operation_id)
-                    for call in others:
-                        with suppress(BadRequest, NotFound):
-                            await client.send(call)
-                            return True
-                    await client.send(last)
-                    return True
+                async with poller.visit(self.conn_id, self.get_async_conn) as turn:
+                    done = await self._is_seen_done(turn, operation_id, of)
+                    until = min(until, loop.time() + CANCEL_PATIENCE)
+                    if not done:
+                        asked = True
+                        await self._cancel(turn, operation_id, of, until)
+                    return asked
             except Exception as error:
                 delay = retry.delay_before(attempt + 1, random=random.random())
                 if not _may_pass(error) or attempt >= retry.ATTEMPTS or loop.time() + delay >= until:
@@ -272,13 +268,23 @@ class YandexAIStudioHook(BaseHook):
             await asyncio.sleep(delay)
         raise AssertionError
 
-    async def _is_seen_done(self, client: AsyncClient, call: Call[Operation]) -> bool:
+    async def _is_seen_done(self, turn: Turn, operation_id: str, of: Api) -> bool:
         try:
-            async with asyncio.timeout(schedule.FIRST_PATIENCE):
-                return (await client.send(call)).done
+            async with turn() as client, asyncio.timeout(schedule.FIRST_PATIENCE):
+                call = operations.read(client.settings.endpoints, of, operation_id)
+                return (await client.send(call, repeat=False)).done
         except Exception as error:
             self.log.info("Whether the operation is done can't be seen: %s", ended(error))
             return False
+
+    async def _cancel(self, turn: Turn, operation_id: str, of: Api, until: float) -> None:
+        now = asyncio.get_running_loop().time
+        for way in itertools.count():
+            async with turn() as client, asyncio.timeout_at(min(until, now() + CANCEL_PATIENCE / 2)):
+                calls = operations.cancel(client.settings.endpoints, of, operation_id)
+                with suppress(BadRequest, NotFound) if way < len(calls) - 1 else nullcontext():
+                    await client.send(calls[way], repeat=False)
+                    return
 
     def wait_for_operation(self, wait: Wait) -> End:
         """

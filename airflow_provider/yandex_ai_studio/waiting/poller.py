@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import heapq
-import itertools
 import logging
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -32,6 +31,7 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 )
 from airflow_provider.yandex_ai_studio.telemetry import Metric, tags_of, tell
 from airflow_provider.yandex_ai_studio.waiting import schedule
+from airflow_provider.yandex_ai_studio.waiting.deadlines import Deadlines
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait, decide, is_doubtful
 from airflow_provider.yandex_ai_studio.waiting.link import Connect, Link
 from airflow_provider.yandex_ai_studio.waiting.turns import Lane, Turns
@@ -42,6 +42,9 @@ LAST_QUESTION = 5.0
 """Seconds that a wait has for one question, when it begins at its deadline or after it."""
 
 Seen = Operation | RequestError | ConfigurationError
+
+
+STOPPED = "The poller of this triggerer stopped before the wait ended."
 
 
 class PollerStopped(Exception):
@@ -69,6 +72,8 @@ class StillRunning:
 
 
 News = Trouble | Recovered | StillRunning | End
+Turn = Callable[[], AbstractAsyncContextManager[AsyncClient]]
+"""Waits for a turn, and gives the client to send one request with."""
 
 
 @dataclass(eq=False)
@@ -90,6 +95,25 @@ class _Entry:
         return Lane(self.wait.api, self.unanswered > 0)
 
 
+ERRANDS = Lane("errands")
+
+
+@dataclass(eq=False)
+class _Errand:
+    """
+    Somebody who wants a turn for something else than how an operation stands.
+
+    :param turn: Gives the client to ask with.
+    """
+
+    turn: asyncio.Future[AsyncClient]
+    lane = ERRANDS
+
+    @property
+    def listening(self) -> bool:
+        return not self.turn.done()
+
+
 class OperationPoller:
     """
     Asks about many operations, within one budget.
@@ -102,11 +126,14 @@ class OperationPoller:
         self._tags = tags_of(conn_id)
         self._link = Link(connect)
         self._budget: schedule.RateBudget | None = None
-        self._turns = Turns[_Entry](CONNECTIONS, wanted=lambda entry: entry.listening)
+        self._turns = Turns[_Entry | _Errand](CONNECTIONS, wanted=lambda entry: entry.listening)
         self._entries: set[_Entry] = set()
-        self._deadlines: list[tuple[float, int, _Entry]] = []
-        self._number = itertools.count()
-        self._alarm: asyncio.TimerHandle | None = None
+        self._visitors = 0
+        self._errands: set[_Errand] = set()
+        self._deadlines = Deadlines[_Entry](
+            wanted=lambda entry: entry.listening,
+            tell=lambda entry: entry.news.put_nowait(End("timeout")),  # whatever is under way: a worker looks once more
+        )
         self.closing = False
         self._wake = asyncio.Event()
         self._asking: set[asyncio.Task[None]] = set()
@@ -114,8 +141,8 @@ class OperationPoller:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody waits any more."""
-        return not self._entries
+        """Whether nobody waits any more, or comes for a turn."""
+        return not self._entries and not self._visitors
 
     async def watch(self, wait: Wait) -> AsyncIterator[News]:
         """
@@ -133,13 +160,10 @@ class OperationPoller:
         now = time.time()
         entry = _Entry(wait, now, now + schedule.FIRST_REPORT)
         self._entries.add(entry)
-        self._link.join()
+        self._begin()
         self._ask_later(entry, schedule.first_delay(now - wait.submitted_at))
         if wait.deadline is not None:
-            self._end_later(entry, max(wait.deadline - now, LAST_QUESTION))
-        if self._runner is None:
-            # A context of its own: else all it logs would land in the log of the task that came first.
-            self._runner = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+            self._deadlines.add(entry, max(wait.deadline - now, LAST_QUESTION), wanted=len(self._entries))
         try:
             while True:
                 news = await entry.news.get()
@@ -151,36 +175,54 @@ class OperationPoller:
         finally:
             entry.listening = False
             self._entries.discard(entry)
-            if self.idle:
-                if not self.closing:
-                    self.closing = True  # from here on nobody may join: the runner is on its way out
-                    self._runner.cancel()
-                await asyncio.wait({self._runner})
+            await self._end_if_idle()
 
-    def _end_later(self, entry: _Entry, delay: float) -> None:
-        """End a wait at its deadline, whatever is under way: a worker looks once more."""
-        if len(self._deadlines) > 2 * len(self._entries) + 100:  # waits that ended long before their deadlines
-            self._deadlines = [each for each in self._deadlines if each[2].listening]
-            heapq.heapify(self._deadlines)
-        due = asyncio.get_running_loop().time() + delay
-        heapq.heappush(self._deadlines, (due, next(self._number), entry))
-        if self._deadlines[0][2] is entry:
-            self._set_alarm()
+    @asynccontextmanager
+    async def visit(self) -> AsyncIterator[Turn]:
+        """Come for turns to ask for something else than how an operation stands. See :func:`visit`."""
+        since = asyncio.get_running_loop().time()
+        self._visitors += 1
+        self._begin()
+        try:
+            yield lambda: self._turn(since)
+        finally:
+            self._visitors -= 1
+            await self._end_if_idle()
 
-    def _set_alarm(self) -> None:
-        """Wake up for the first deadline: a timer for each would cost the event loop more than the waits do."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        while self._deadlines and not self._deadlines[0][2].listening:
-            heapq.heappop(self._deadlines)
-        due = self._deadlines[0][0] if self._deadlines else None
-        self._alarm = None if due is None else asyncio.get_running_loop().call_at(due, self._end_those_due)
+    @asynccontextmanager
+    async def _turn(self, since: float) -> AsyncIterator[AsyncClient]:
+        if self.closing:
+            raise PollerStopped(STOPPED)
+        errand = _Errand(asyncio.get_running_loop().create_future())
+        self._errands.add(errand)
+        self._turns.put(errand, errand.lane, since)
+        self._wake.set()
+        try:
+            client = await errand.turn
+            try:
+                yield client
+            except (RequestError, ConfigurationError) as error:
+                self._heed(client, error, times=1)
+                raise
+        finally:
+            self._errands.discard(errand)
+            if errand.turn.done() and not errand.turn.cancelled() and not errand.turn.exception():
+                self._give_back(errand.turn.result(), errand.lane)
 
-    def _end_those_due(self) -> None:
-        now = asyncio.get_running_loop().time()
-        while self._deadlines and self._deadlines[0][0] <= now:
-            heapq.heappop(self._deadlines)[2].news.put_nowait(End("timeout"))
-        self._set_alarm()
+    def _begin(self) -> None:
+        """Have somebody in."""
+        self._link.join()
+        if self._runner is None:
+            # A context of its own: else all it logs would land in the log of the task that came first.
+            self._runner = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+
+    async def _end_if_idle(self) -> None:
+        assert self._runner is not None
+        if self.idle:
+            if not self.closing:
+                self.closing = True  # from here on nobody may join: the runner is on its way out
+                self._runner.cancel()
+            await asyncio.wait({self._runner})
 
     def _ask_later(self, entry: _Entry, delay: float) -> None:
         self._turns.put(entry, entry.lane, asyncio.get_running_loop().time() + delay)
@@ -197,20 +239,24 @@ class OperationPoller:
                 now = asyncio.get_running_loop().time()
                 if batch := self._turns.take(now, size):
                     self._budget.sent(now, len(batch))
-                    tell(Metric("reads", len(batch)), tags=self._tags)
+                if reads := sum(isinstance(entry, _Entry) for entry in batch):
+                    tell(Metric("reads", reads), tags=self._tags)
                 for entry in batch:
                     self._link.lend(client)
-                    task = asyncio.create_task(self._ask(client, self._budget, entry))
+                    if isinstance(entry, _Errand):
+                        entry.turn.set_result(client)
+                        continue
+                    task = asyncio.create_task(self._ask(client, entry))
                     self._asking.add(task)
                     task.add_done_callback(self._asking.discard)
         except Exception:
             log.exception("The poller stops. Its waits begin anew.")
         finally:
             self.closing = True
-            if self._alarm is not None:
-                self._alarm.cancel()
+            self._deadlines.close()
             for entry in self._entries:
-                entry.news.put_nowait(PollerStopped("The poller of this triggerer stopped before the wait ended."))
+                entry.news.put_nowait(PollerStopped(STOPPED))
+            self._turn_away(PollerStopped(STOPPED))
             for task in self._asking:
                 task.cancel()
             await asyncio.gather(*self._asking, return_exceptions=True)
@@ -245,6 +291,7 @@ class OperationPoller:
         except (RequestError, ConfigurationError) as error:
             for entry in self._entries:
                 self._settle(entry, error)
+            self._turn_away(error)
             return None
         rate = client.settings.polls_per_second
         if self._budget is None:
@@ -253,27 +300,42 @@ class OperationPoller:
         self._turns.places = min(CONNECTIONS, max(1, int(rate) // 2))  # the other half is for the other endpoint
         return client
 
-    async def _ask(self, client: AsyncClient, budget: schedule.RateBudget, entry: _Entry) -> None:
+    def _turn_away(self, error: Exception) -> None:
+        for errand in self._errands:
+            if errand.listening:
+                errand.turn.set_exception(error)
+
+    def _give_back(self, client: AsyncClient, lane: Lane) -> None:
+        """Note that a question is over."""
+        if self._budget is not None:
+            self._budget.answered(asyncio.get_running_loop().time())
+        self._turns.give_back(lane)
+        self._link.give_back(client)
+        self._wake.set()
+
+    def _heed(self, client: AsyncClient, error: RequestError | ConfigurationError, *, times: int) -> None:
+        """Draw from an error what it means for the questions to come."""
+        if isinstance(error, RateLimited) and self._budget is not None:
+            now = asyncio.get_running_loop().time()
+            self._budget.slow_down(now)
+            log.warning("%s Asking %.1f times a second for now.", error, self._budget.rate(now))
+        if client.closed or is_doubtful(error, times):
+            self._link.doubt(client, error, broken=client.closed)
+
+    async def _ask(self, client: AsyncClient, entry: _Entry) -> None:
         lane = entry.lane
         try:
             try:
                 seen = await self._question(client, entry)
-                if isinstance(seen, Exception) and (client.closed or is_doubtful(seen, entry.wait.troubles + 1)):
-                    self._link.doubt(client, seen, broken=client.closed)
+                if not isinstance(seen, Operation):
+                    self._heed(client, seen, times=entry.wait.troubles + 1)
             finally:
-                budget.answered(asyncio.get_running_loop().time())
-                self._turns.give_back(lane)
-                self._link.give_back(client)
-                self._wake.set()
-            self._follow_up(budget, entry, seen)
+                self._give_back(client, lane)
+            self._follow_up(entry, seen)
         except Exception as error:  # a wait that nobody asks about any more would be silent until its deadline
             entry.news.put_nowait(error)
 
-    def _follow_up(self, budget: schedule.RateBudget, entry: _Entry, seen: Seen) -> None:
-        if isinstance(seen, RateLimited):
-            now = asyncio.get_running_loop().time()
-            budget.slow_down(now)
-            log.warning("%s Asking %.1f times a second for now.", seen, budget.rate(now))
+    def _follow_up(self, entry: _Entry, seen: Seen) -> None:
         unanswered = isinstance(seen, RequestError) and seen.status is None
         entry.unanswered = entry.unanswered + 1 if unanswered else 0
         if (delay := self._settle(entry, seen)) is not None:
@@ -334,13 +396,36 @@ async def watch(conn_id: str, wait: Wait, connect: Connect) -> AsyncIterator[New
     :param connect: Looks it up; called once for all, and again when it gives trouble.
     :raises PollerStopped: As :meth:`OperationPoller.watch` does.
     """
+    with _shared(conn_id, connect) as poller:
+        async for news in poller.watch(wait):
+            yield news
+
+
+@asynccontextmanager
+async def visit(conn_id: str, connect: Connect) -> AsyncIterator[Turn]:
+    """
+    Ask for something else than how an operation stands, in turn with all waits of this event loop on the connection.
+
+    Who came first goes first, and before the waits that are due after that.
+
+    :return: What gives a turn.
+    :raises RequestError: From a turn: the connection can't be looked up for now.
+    :raises ConfigurationError: From a turn: the connection is wrong.
+    :raises PollerStopped: As :meth:`OperationPoller.watch` does.
+    """
+    with _shared(conn_id, connect) as poller:
+        async with poller.visit() as turn:
+            yield turn
+
+
+@contextmanager
+def _shared(conn_id: str, connect: Connect) -> Iterator[OperationPoller]:
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     poller = pollers.get(conn_id)
     if poller is None or poller.closing:
         poller = pollers[conn_id] = OperationPoller(conn_id, connect)
     try:
-        async for news in poller.watch(wait):
-            yield news
+        yield poller
     finally:
         if poller.idle and pollers.get(conn_id) is poller:
             del pollers[conn_id]
