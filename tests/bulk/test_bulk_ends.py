@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout, TaskDeferralError, TaskDeferred
 
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.operators.bulk import YandexAIStudioBulkCompletionOperator
@@ -85,3 +86,19 @@ def test_a_deferral_lasts_as_long_as_an_operation_may_take_for_a_triggerer_may_b
     task = BulkTask(emulator, inputs=texts(3), timeout=7200)
     task.attempt()
     assert [deferral.timeout for deferral in task.deferrals] == [timedelta(hours=2, minutes=15)]
+
+
+@pytest.mark.parametrize("output", [None, "out"])
+def test_a_deferral_that_airflow_has_ended_itself_loses_nothing(
+    emulator: Emulator, tmp_path: Path, output: str | None
+) -> None:
+    """No triggerer took it for longer than the wait was to be."""
+    task = BulkTask(emulator, inputs=texts(ROWS), output_path=output and str(tmp_path / output))
+    context: Any = {"ti": TaskInstance(), "task_state_store": task.store}
+    with pytest.raises(TaskDeferred):
+        task.operator().execute(context)
+    task.clock.sleep(2 * 86_400)
+    answers = task.operator().resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    assert (answers["counts"]["succeeded"] if output else len(answers)) == task.submissions == ROWS
+    with pytest.raises(TaskDeferralError):  # a trigger that can't be built would be deferred to again and again
+        task.operator().resume_execution("__fail__", {"error": "Trigger failure"}, context)

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout, TaskDeferralTimeout
 
 from airflow_provider.yandex_ai_studio.api.checks import choice, count, is_absent, positive, shape, text, wrong
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
@@ -245,6 +245,16 @@ class YandexAIStudioBulkCompletionOperator(BaseOperator):
         if self.estimate:
             return attempt.estimate()
         return self._end_or_defer(context, attempt, attempt.begin())
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, also after one that Airflow has ended because no triggerer took it for long."""
+        from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            self.log.warning("Airflow has ended the deferral itself: was the triggerer away? The run goes on.")
+            return self.execute_complete(context, Wakeup().event())
 
     def execute_complete(
         self,
