@@ -84,7 +84,7 @@ EXACT = [
 ]
 
 
-@pytest.mark.parametrize("value", EXACT, ids=repr)
+@pytest.mark.parametrize("value", EXACT, ids=lambda value: type(value).__name__)
 def test_what_is_kept_comes_back_as_it_was(value: Any) -> None:
     again = thawed(frozen([{"value": value}]))
     assert again == [{"value": value}]

@@ -116,3 +116,12 @@ def test_an_end_that_another_run_has_taken_the_folder_of_writes_nothing(tmp_path
     with pytest.raises(ConfigurationError, match="another run has taken"):
         finish.write_end(chunks, scene.folder, {}, None, NOW)
     assert sorted(path.name for path in tmp_path.iterdir()) == [OWNER, "part-00000.jsonl", "part-00001.jsonl"]
+
+
+def test_a_row_that_no_other_is_the_same_as_has_its_place_in_its_own_part_alone(tmp_path: Path) -> None:
+    scene = Scene(["a", "b", "a"], chunk_size=2, output=tmp_path)
+    (tmp_path / OWNER).write_text(json.dumps({"fingerprint": scene.plan.fingerprint}))
+    assert scene.folder
+    manifest = finish.write_end(scene.begun(), scene.folder, {}, None, NOW)
+    assert [row["index"] for row in scene.folder.read_part("twins-00000")] == [2]
+    assert manifest["parts"] == ["part-00000.jsonl", "part-twins-00000.jsonl"]

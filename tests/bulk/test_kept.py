@@ -91,8 +91,8 @@ def test_as_many_rows_are_kept_as_the_database_bears(
     monkeypatch: pytest.MonkeyPatch, longer: int, refused: bool
 ) -> None:
     length = len(frozen(["a row"]))
-    monkeypatch.setattr(module, "MOST_PIECES", 1)
-    monkeypatch.setattr(module, "PIECE", length - longer)
+    monkeypatch.setattr(module, "MOST_PIECES", 2)
+    monkeypatch.setattr(module, "PIECE", (length - longer) / 2)
     if refused:
         with pytest.raises(ConfigurationError, match=f"({length} bytes, compressed)"):
             frozen(["a row"])

@@ -106,3 +106,14 @@ def test_a_pool_that_is_closed_begins_nothing_that_waits() -> None:
     threading.Timer(0.05, go.set).start()
     pool.close()
     assert sorted(asked) == [*range(AT_ONCE)]
+
+
+def test_requests_of_a_group_fail_one_by_one() -> None:
+    def ask(item: Any) -> Any:
+        return 1 // item
+
+    pool = Pool()
+    first, second, third = pool.ask(ask, [1, 0, 1])
+    pool.close()
+    assert (first, third) == (1, 1)
+    assert isinstance(second, ZeroDivisionError)

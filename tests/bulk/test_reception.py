@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import CancelledError
-from typing import Any
 
 import pytest
 
-from airflow_provider.yandex_ai_studio.bulk.pool import Pool
 from airflow_provider.yandex_ai_studio.bulk.reception import (
     AWAY,
     BLIND,
@@ -215,14 +213,3 @@ def test_a_clock_that_is_set_back_stands_still_and_goes_on() -> None:
     shown = iter([100.0, 101.0, 50.0, 51.0, 45.0, 60.0, 200.0])
     clock = SteadyClock(lambda: next(shown))
     assert [clock() for _ in range(6)] == [101, 101, 102, 102, 117, 257]
-
-
-def test_requests_of_a_group_fail_one_by_one() -> None:
-    def ask(item: Any) -> Any:
-        return 1 // item
-
-    pool = Pool()
-    first, second, third = pool.ask(ask, [1, 0, 1])
-    pool.close()
-    assert (first, third) == (1, 1)
-    assert isinstance(second, ZeroDivisionError)
