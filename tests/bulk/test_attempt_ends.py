@@ -15,6 +15,7 @@ from airflow_provider.yandex_ai_studio.bulk.folder import MANIFEST
 from airflow_provider.yandex_ai_studio.bulk.money import Bounds
 from airflow_provider.yandex_ai_studio.bulk.progress import metrics_between
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
+from airflow_provider.yandex_ai_studio.durability import advice
 from airflow_provider.yandex_ai_studio.exceptions import (
     BadRequest,
     BudgetExceeded,
@@ -26,11 +27,15 @@ from airflow_provider.yandex_ai_studio.exceptions import (
 from bulk_scene import LOST, MODEL, NOW, PRICE, WRONG, World, done, failed
 
 
-def test_a_bound_that_is_reached_says_what_to_raise_and_keeps_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("discards", "how"), [(False, "clear the task"), (True, "clear the task and keep its state")])
+def test_a_bound_that_is_reached_says_what_to_raise_and_keeps_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, discards: bool, how: str
+) -> None:
+    monkeypatch.setattr(advice, "clear_may_discard", lambda: discards)
     world = World(2, output=tmp_path)
     with pytest.raises(
         BudgetExceeded,
-        match=r"^Raise `max_total_tokens`, and clear the task: the next row could go beyond it\.\n`max_total_tokens`",
+        match=rf"^Raise `max_total_tokens`, and {how}: the next row could go beyond it\.\n`max_total_tokens`",
     ) as stopped:
         world.attempt(limits={"bounds": Bounds(tokens=1)}).begin()
     assert str(stopped.value).endswith(KEPT)

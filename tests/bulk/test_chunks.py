@@ -13,6 +13,8 @@ from airflow_provider.yandex_ai_studio.bulk.folder import OWNER
 from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk
 from airflow_provider.yandex_ai_studio.bulk.result import MISSING, Result, failed
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
+from airflow_provider.yandex_ai_studio.durability import advice
+from airflow_provider.yandex_ai_studio.durability.advice import to_clear
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from bulk_scene import NOW, PRICE, Scene
 
@@ -172,7 +174,8 @@ def test_inputs_that_change_under_a_run_are_refused_by_the_row(how: str, monkeyp
         return ["Row 2", "another"]
 
     monkeypatch.setattr(source, "chunk", gone)
-    with pytest.raises(ConfigurationError, match=r"(?s)^Restore the `inputs`.*the rows from 2 on are others"):
+    monkeypatch.setattr(advice, "clear_may_discard", lambda: True)
+    with pytest.raises(ConfigurationError, match=f"(?s)^Restore.*, and {to_clear()}; or.*from 2 on are others"):
         chunks.requests(chunks.open[1].chunk)
 
 

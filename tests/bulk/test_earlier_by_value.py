@@ -15,6 +15,8 @@ from airflow_provider.yandex_ai_studio.bulk import earlier
 from airflow_provider.yandex_ai_studio.bulk.folder import MANIFEST, OWNER
 from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
+from airflow_provider.yandex_ai_studio.durability import advice
+from airflow_provider.yandex_ai_studio.durability.advice import to_clear
 from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from bulk_scene import MODEL, NOW, Scene
@@ -255,14 +257,18 @@ def test_parameters_are_kept_as_fingerprints_by_their_names() -> None:
         ({"output": Output(schema={"type": "object"})}, "json_schema"),
     ],
 )
-def test_a_parameter_that_was_changed_meanwhile_is_named(change: Any, name: str) -> None:
+@pytest.mark.parametrize("discards", [False, True])
+def test_a_parameter_that_was_changed_meanwhile_is_named(
+    monkeypatch: pytest.MonkeyPatch, change: Any, name: str, discards: bool
+) -> None:
+    monkeypatch.setattr(advice, "clear_may_discard", lambda: discards)
     began = earlier.parameters_of(BASE, None, "yandexgpt")
     scene = scene_of(None, parameters=began)
     earlier.refuse_changed(scene.head, began)
     now = earlier.parameters_of(replace(BASE, **change), None, "yandexgpt")
-    with pytest.raises(ConfigurationError, match=f"^Restore `{name}`, and clear"):
+    with pytest.raises(ConfigurationError, match=f"^Restore `{name}`, and {to_clear()}; or keep"):
         earlier.refuse_changed(scene.head, now)
-    with pytest.raises(ConfigurationError, match=f"^Restore `{name}`, `id_field`, and clear"):
+    with pytest.raises(ConfigurationError, match=f"^Restore `{name}`, `id_field`, and {to_clear()}; or"):
         earlier.refuse_changed(scene.head, {**now, "id_field": "another"})
     scene.head.parameters = {}  # another release wrote it
     earlier.refuse_changed(scene.head, now)

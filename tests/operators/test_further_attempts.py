@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferred
 
+from airflow_provider.yandex_ai_studio.durability import advice
 from airflow_provider.yandex_ai_studio.durability.journal import KEY
 from airflow_provider.yandex_ai_studio.emulator import Emulator
-from airflow_provider.yandex_ai_studio.exceptions import OperationCancelled, OperationExpired, OperationTimeout
+from airflow_provider.yandex_ai_studio.exceptions import (
+    OperationCancelled,
+    OperationExpired,
+    OperationTimeout,
+    TriggerEventError,
+)
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from faults import Task
 from support import API_KEY, FOLDER, SteppedTime, Store
@@ -72,7 +78,7 @@ def test_after_a_timeout_each_attempt_waits_as_long_again_for_the_same_operation
 ) -> None:
     first = task.defer(timeout=600)
     clock.sleep(601)
-    with pytest.raises(OperationTimeout, match="Retry the task to wait as long again") as caught:
+    with pytest.raises(OperationTimeout, match=r"^Retry .*to wait as long again") as caught:
         told(task, first, timeout=600)
     assert not isinstance(caught.value, AirflowFailException)
     clock.sleep(100)  # the delay of the retry
@@ -102,7 +108,7 @@ def test_a_timeout_that_is_to_be_final_burns_no_retries_and_a_clear_waits_again(
     first = task.defer(**wishes)
     clock.sleep(601)
     for attempt in (lambda: told(task, first, **wishes), lambda: task.operator(**wishes).execute(task.context)):
-        with pytest.raises(OperationTimeout, match="Clear the task to wait as long again") as caught:
+        with pytest.raises(OperationTimeout, match=r"^Clear the task.* to wait as long again") as caught:
             attempt()
         assert isinstance(caught.value, AirflowFailException)
         assert caught.value.operation_id == first.operation_id
@@ -286,6 +292,7 @@ def limited(task: Task, clock: SteppedTime) -> Task:
 def test_an_attempt_that_is_deferred_ends_at_its_execution_timeout_and_the_next_finds_the_operation(
     limited: Task, clock: SteppedTime, emulator: Emulator
 ) -> None:
+    limited.context["ti"].max_tries = 1
     trigger = limited.defer()
     assert trigger.deadline == pytest.approx(clock.now + 600, abs=0.01)
     clock.sleep(601)
@@ -333,7 +340,8 @@ def test_the_last_attempt_that_is_out_of_time_while_deferred_cancels_as_on_a_wor
         emulator.fault("operations.get", "status", status=status, times=None)
     operator = limited.operator()
     event = {name: getattr(trigger, name) for name in ("operation_id", "submitted_at", "deadline", "api")}
-    with pytest.raises(AirflowTaskTimeout) as caught:
+    becomes = "It is cancelled, as far as" if cancelled else "Another attempt finds it"
+    with pytest.raises(AirflowTaskTimeout, match=becomes) as caught:
         operator.execute_complete(limited.context, {**event, "outcome": "timeout"})
     try:
         raise caught.value
@@ -351,3 +359,35 @@ def test_a_wait_that_goes_on_after_a_resume_keeps_the_end_of_its_attempt(
     with pytest.raises(TaskDeferred) as caught:
         told(limited, trigger, "ended")
     assert caught.value.trigger.deadline == trigger.deadline
+
+
+@pytest.mark.parametrize(
+    ("discards", "keeps_state", "on_timeout", "said"),
+    [
+        (False, True, "wait", "^Retry or clear the task to wait"),
+        (True, True, "wait", "^Retry the task, or clear it and keep its state, to wait"),
+        (True, True, "fail", "^Clear the task and keep its state to wait"),
+        (False, False, "wait", "^Wait for it with .*another attempt submits and pays again"),
+        (False, False, "fail", "^Wait for it with .*another attempt submits and pays again"),
+    ],
+)
+def test_whoever_does_what_an_error_says_goes_on_with_what_was_paid_for(
+    task: Task,
+    clock: SteppedTime,
+    monkeypatch: pytest.MonkeyPatch,
+    discards: bool,
+    keeps_state: bool,
+    on_timeout: str,
+    said: str,
+) -> None:
+    monkeypatch.setattr(advice, "clear_may_discard", lambda: discards)
+    if not keeps_state:
+        task.context["task_state_store"] = None
+    wishes = {"timeout": 600, "on_timeout": on_timeout}
+    trigger = task.defer(**wishes)
+    clock.sleep(601)
+    with pytest.raises(OperationTimeout, match=said):
+        told(task, trigger, **wishes)
+    not_an_event = {"odd": 1}
+    with pytest.raises(TriggerEventError, match="keep its state" if discards else "(?s)clear the task|pays again"):
+        task.operator(**wishes).execute_complete(task.context, not_an_event)

@@ -163,7 +163,7 @@ def test_a_trigger_that_can_t_run_is_not_started_again_and_again(task: Task, emu
     trigger = task.defer()
     if status != 200:
         emulator.fault("operations.get", "status", status=status, times=None)
-    with pytest.raises(TaskDeferralError, match=f"(?s)retry the task.*Trigger failure.*{trigger.operation_id} was"):
+    with pytest.raises(TaskDeferralError, match=f"(?s)clear the task.*Trigger failure.*{trigger.operation_id} was"):
         lost(task, "Trigger failure")
     emulator.clear_faults()
     assert task.defer().operation_id == trigger.operation_id  # the retry

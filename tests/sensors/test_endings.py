@@ -16,8 +16,10 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+from airflow_provider.yandex_ai_studio.api.models import Generation, Operation, Usage
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
+    AnswerUnreadable,
     AuthenticationError,
     ConfigurationError,
     OperationCancelled,
@@ -191,6 +193,15 @@ def test_an_unknown_operation_is_not_waited_for_beyond_the_deadline(
         sensor(operation_id="d7qneverwas", timeout=30).execute_complete(
             context, event_at_deadline("d7qneverwas", clock)
         )
+
+
+def test_what_a_sensor_can_t_read_costs_it_nothing(
+    sensor: MakeSensor, context: Context, hook: YandexAIStudioHook, operation_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Operation(operation_id, "completion", done=True, generation=Generation("", "unreadable", Usage()))
+    monkeypatch.setattr(hook, "get_operation", lambda *_, **__: seen)
+    with pytest.raises(AnswerUnreadable, match=r"(?s)then clear this task.*This task pays for nothing"):
+        sensor().execute(context)
 
 
 LOST = ["Trigger timeout", "Trigger failure"]

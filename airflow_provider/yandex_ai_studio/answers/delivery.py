@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider.yandex_ai_studio.answers.outcome import refuse_withheld, story_of, xcoms_of
+from airflow_provider.yandex_ai_studio.answers.outcome import OWNER, Advice, refuse_withheld, story_of, xcoms_of
 from airflow_provider.yandex_ai_studio.telemetry import (
     Metric,
     Tags,
@@ -30,12 +30,14 @@ def deliver(
     *,
     tags: Tags | None,
     beside: Mapping[str, Any] | None = None,
+    advice: Advice = OWNER,
 ) -> None:
     """
     Push what goes beside an answer to XCom, and tell log and monitoring of it.
 
     :param tags: Of its metrics; None where it was counted before.
     :param beside: XComs of the task's own.
+    :param advice: What its errors tell.
     :raises ContentFiltered: The answer was withheld.
     :raises AnswerRefused: The model declined to answer; its words are in the XCom ``text``.
     :raises AnswerUnreadable: This release can't read the answer.
@@ -47,7 +49,7 @@ def deliver(
         tell_answer(generation, operation_id, tags)
     if generation.status == "refusal":
         ti.xcom_push("text", generation.text)
-    refuse_withheld(generation, operation_id)
+    refuse_withheld(generation, operation_id, advice)
     for key, value in (beside or {}).items():
         ti.xcom_push(key, value)
     if generation.status == "truncated":

@@ -40,22 +40,32 @@ class Advice:
     :param failed: Where the operation has no answer.
     :param cancelled: Where somebody cancelled it.
     :param timeout: Where it still runs.
+    :param unreadable: Where this release can't read its answer; a sentence without its end.
+    :param price: What another attempt pays then; likewise.
+    :param go_on: How to have the task go on with it, in the middle of a sentence.
+    :param comes_back: Whether another attempt finds it.
     """
 
     failed: str = "Retry or clear the task: another attempt submits the request anew."
     cancelled: str = (
         "Clear the task to submit the request anew: somebody cancelled its operation, and no retry undoes that."
     )
-    timeout: str = "Retry the task to wait as long again, for the same operation; or raise `timeout`."
+    timeout: str = "Retry or clear the task to wait as long again, for the same operation; or raise `timeout`."
+    unreadable: str = "Upgrade this package, then clear the task"
+    price: str = "No attempt pays for it again"
+    go_on: str = "clear the task"
+    comes_back: bool = True
 
 
 OWNER = Advice()
-"""To the task that submitted the operation."""
+"""To the task that submitted the operation; :mod:`~...durability.advice` says where that is not so simple."""
 
 OBSERVER = Advice(
     failed="Clear the task that submitted it, and this one: to wait for it again will not help.",
     cancelled="Clear the task that submitted it, and this one: to wait for it again will not help.",
     timeout="Clear this task to wait again, or raise `timeout`.",
+    unreadable="Upgrade this package, then clear this task",
+    price="This task pays for nothing",
 )
 """To a task that waits for what another one submitted."""
 
@@ -175,7 +185,7 @@ def story_of(generation: Generation, operation_id: str | None) -> str:
     )
 
 
-def refuse_withheld(generation: Generation, operation_id: str | None) -> None:
+def refuse_withheld(generation: Generation, operation_id: str | None, advice: Advice = OWNER) -> None:
     """
     Let nothing pass for a text that is none.
 
@@ -197,9 +207,9 @@ def refuse_withheld(generation: Generation, operation_id: str | None) -> None:
             )
         case "unreadable":
             raise AnswerUnreadable(
-                "Upgrade this package, then clear the task: this release can't read the answer.\n"
+                f"{advice.unreadable}: this release can't read the answer.\n"
                 f"The service says that {name} is done, and its answer has no text where one is known to be.\n"
-                f"{billed}. {'No attempt pays for it again' if operation_id else 'Another attempt pays again'}."
+                f"{billed}. {advice.price if operation_id else 'Another attempt pays again'}."
             )
 
 

@@ -24,6 +24,7 @@ from airflow_provider.yandex_ai_studio.bulk.plan import Plan, Reader, Twin, look
 from airflow_provider.yandex_ai_studio.bulk.run import Run
 from airflow_provider.yandex_ai_studio.bulk.submitting import Limits
 from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
+from airflow_provider.yandex_ai_studio.durability.advice import to_clear
 from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
 from airflow_provider.yandex_ai_studio.exceptions import (
     BudgetExceeded,
@@ -184,7 +185,7 @@ class Attempt:
         stopped = run.stopped
         if isinstance(stopped, Excess):
             raise BudgetExceeded(
-                f"Raise {stopped.names}, and clear the task: the next row could go beyond it.\n{stopped.story} {KEPT}"
+                f"Raise {stopped.names}, and {to_clear()}: the next row could go beyond it.\n{stopped.story} {KEPT}"
             )
         if isinstance(stopped, ServiceUnavailable):
             raise stopped

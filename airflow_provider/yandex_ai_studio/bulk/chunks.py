@@ -15,6 +15,7 @@ from airflow_provider.yandex_ai_studio.bulk.plan import Reader, Request, Twin, d
 from airflow_provider.yandex_ai_studio.bulk.progress import metrics_between
 from airflow_provider.yandex_ai_studio.bulk.result import MISSING, STATUSES, Result, used_by
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
+from airflow_provider.yandex_ai_studio.durability.advice import to_clear
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.telemetry import Metric
 
@@ -192,7 +193,7 @@ class Chunks:
             found = self._read_again(chunk)
             if found is None or digest_of(found) != chunk.digest:
                 raise ConfigurationError(
-                    "Restore the `inputs` and the `prompt`, and clear the task; or give the new ones an `output_path` "
+                    f"Restore the `inputs` and the `prompt`, and {to_clear()}; or give the new ones an `output_path` "
                     "of their own.\nThey were changed while the run went on (or the `prompt` says another thing each "
                     f"time): the rows from {chunk.number * self.head.chunk_size} on are others than when this attempt "
                     "began. What was submitted is written down."

@@ -18,6 +18,7 @@ from airflow_provider.yandex_ai_studio.bulk.ledger import KEY, Chunk, Head, Ledg
 from airflow_provider.yandex_ai_studio.bulk.money import plus
 from airflow_provider.yandex_ai_studio.bulk.plan import Plan
 from airflow_provider.yandex_ai_studio.bulk.tally import Tally
+from airflow_provider.yandex_ai_studio.durability.advice import to_clear
 from airflow_provider.yandex_ai_studio.durability.journal import fingerprint_of
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 
@@ -58,7 +59,7 @@ def refuse_changed(head: Head, parameters: Mapping[str, str]) -> None:
     changed = [f"`{name}`" for name, asked in parameters.items() if head.parameters.get(name, asked) != asked]
     if changed:
         raise ConfigurationError(
-            f"Restore {', '.join(changed)}, and clear the task; or keep the change, and clear it to have all rows "
+            f"Restore {', '.join(changed)}, and {to_clear()}; or keep the change, and clear it to have all rows "
             "asked and paid for anew (an `output_path` must be another one then).\nThe parameters were changed while "
             "the run went on. What was submitted is written down, and no more is."
         )

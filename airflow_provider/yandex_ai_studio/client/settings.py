@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from airflow_provider.yandex_ai_studio.api.call import Rpc
 from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.api.models import DEFAULT_MODEL
+from airflow_provider.yandex_ai_studio.api.words import ended
 from airflow_provider.yandex_ai_studio.client.credentials import (
     ApiKey,
     Credential,
@@ -168,7 +169,7 @@ class _Fields:
             )
 
     def _wrong(self, what: str) -> ConfigurationError:
-        return ConfigurationError(f"The connection {self._conn_id!r} {what}. Nothing was sent to the service.")
+        return ConfigurationError(f"The connection {self._conn_id!r} {ended(what)} Nothing was sent to the service.")
 
     def text(self, name: str) -> str | None:
         value = self._values.get(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
-from airflow_provider.yandex_ai_studio.answers.outcome import expired, say_untouched, unseen
+from airflow_provider.yandex_ai_studio.answers.outcome import OWNER, Advice, expired, say_untouched, unseen
 from airflow_provider.yandex_ai_studio.api.models import Operation
 from airflow_provider.yandex_ai_studio.api.words import ended, within
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -71,11 +71,12 @@ class Wakeup:
     outcome: Outcome
 
     @classmethod
-    def of(cls, event: Any, refused_since: float = 0.0) -> Wakeup:
+    def of(cls, event: Any, refused_since: float = 0.0, advice: Advice = OWNER) -> Wakeup:
         """
         Read the event of the trigger. Whether its id is one is for who asks with it: a template may have made it.
 
         :param refused_since: Since when workers are refused, as the last one of them has left it in the deferral.
+        :param advice: What the errors of the task tell.
         :raises TriggerEventError: It is not one of this package's trigger.
         """
         match event:
@@ -89,7 +90,7 @@ class Wakeup:
                 )
                 return cls(wait, outcome)
         raise TriggerEventError(
-            "Put triggerer and workers on the same release of this package, then clear the task.\n"
+            f"Put triggerer and workers on the same release of this package, then {advice.go_on}.\n"
             f"The triggerer sent {event!r}, which is not an event of YandexAIStudioOperationTrigger.\n"
             "The operation is not touched: its id is in the XCom `operation_id` and in the log of this task."
         )
@@ -173,14 +174,15 @@ def _look(hook: YandexAIStudioHook, wakeup: Wakeup, log: Logger) -> Operation | 
         return error
 
 
-def not_waited_for(lost: LostDeferral, wait: Wait | None) -> TaskDeferralError:
+def not_waited_for(lost: LostDeferral, wait: Wait | None, advice: Advice) -> TaskDeferralError:
     """
     Return what ends an attempt whose trigger can't run. To defer again would start workers for nothing.
 
     :param wait: What it waited for; None where the attempt has submitted nothing.
     """
     error = TaskDeferralError(
-        "See that a triggerer runs, on the same release of this package as the workers; then retry the task.\n"
+        "See that a triggerer runs, on the same release of this package as the workers; then "
+        f"{'clear the task' if wait is None else advice.go_on}.\n"
         f"Airflow has ended the deferral ({within(lost)}); its log above may say why."
     )
     if wait is None:
@@ -232,11 +234,24 @@ def limit_of(task: BaseOperator, started: datetime | None) -> float | None:
     return float((started + task.execution_timeout).timestamp())
 
 
-def out_of_time(wait: Wait, cause: Exception) -> AirflowTaskTimeout:
-    """Return what ends an attempt at its ``execution_timeout``, as Airflow would."""
+def out_of_time(
+    wait: Wait, cause: Exception, advice: Advice, *, last: bool = False, cancels: bool = False
+) -> AirflowTaskTimeout:
+    """
+    Return what ends an attempt at its ``execution_timeout``, as Airflow would.
+
+    :param last: It is the last attempt.
+    :param cancels: The operation is cancelled where no other attempt comes for it.
+    """
+    if advice.comes_back and not last:
+        story = "Another attempt finds it."
+    elif cancels:
+        story = "It is cancelled, as far as the service does that: another attempt would submit anew."
+    else:
+        story = f"It goes on; to have its answer, {advice.go_on}."
     return AirflowTaskTimeout(
-        f"The `execution_timeout` of this attempt has passed, and operation {wait.operation_id} has no answer. Another "
-        f"attempt finds it. ({ended(cause)})"
+        f"The `execution_timeout` of this attempt has passed, and operation {wait.operation_id} has no answer. {story} "
+        f"({ended(cause)})"
     )
 
 

@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider.yandex_ai_studio.answers.delivery import deliver, tell_success
-from airflow_provider.yandex_ai_studio.answers.outcome import OWNER, answer_of, final, invalid
+from airflow_provider.yandex_ai_studio.answers.outcome import Advice, answer_of, final, invalid
 from airflow_provider.yandex_ai_studio.api.models import Message
 from airflow_provider.yandex_ai_studio.api.words import within
+from airflow_provider.yandex_ai_studio.durability.advice import owner_advice
 from airflow_provider.yandex_ai_studio.durability.journal import Journal, fingerprint_of
-from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, look_who_claims_on_worker
+from airflow_provider.yandex_ai_studio.durability.kill import (
+    TaskInstanceKey,
+    is_last_attempt,
+    look_who_claims_on_worker,
+)
 from airflow_provider.yandex_ai_studio.durability.patient_store import PatientStore
-from airflow_provider.yandex_ai_studio.durability.policy import OnTimeout
 from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
     LostDeferral,
@@ -161,7 +165,7 @@ class OperationOperator(GenerationOperator):
     ) -> Any:
         """Take the answer, once the trigger has said that the wait is over."""
         self._asked = asked
-        wakeup = Wakeup.of(event, refused_since)
+        wakeup = Wakeup.of(event, refused_since, self._advice(context))
         self._kill_target = (context["ti"], wakeup.wait.operation_id, Journal(context.get("task_state_store")))
         return self._take_or_wait(context, wakeup, None)
 
@@ -220,14 +224,14 @@ class OperationOperator(GenerationOperator):
         """
         wait = self._waited_for(context)
         if wait is None:
-            raise not_waited_for(lost, None) from lost
+            raise not_waited_for(lost, None, self._advice(context)) from lost
         self._kill_target = (context["ti"], wait.operation_id, Journal(context.get("task_state_store")))
         if isinstance(lost, TaskDeferralTimeout):
             return self._take_or_wait(context, Wakeup(wait, "timeout"), None)
         with self._telling(context, wait):
             seen = last_look(self.hook, Wakeup(wait, "broken"), self.log)
         if isinstance(seen, Wait):
-            raise not_waited_for(lost, wait) from lost
+            raise not_waited_for(lost, wait, self._advice(context)) from lost
         return self._take(context, wait, seen)
 
     def _waited_for(self, context: Context) -> Wait | None:
@@ -262,7 +266,7 @@ class OperationOperator(GenerationOperator):
         :param counted: It was there when somebody cleared the task, which then most likely has taken it before.
         """
         with self._telling(context, wait):
-            generation = answer_of(operation, replace(OWNER, timeout=_AFTER_TIMEOUT[self.on_timeout]))
+            generation = answer_of(operation, self._advice(context))
         return self._deliver(context, generation, wait.operation_id, since=wait.submitted_at, counted=counted)
 
     @contextmanager
@@ -278,7 +282,9 @@ class OperationOperator(GenerationOperator):
         except (OperationTimeout, RateLimited, ServiceUnavailable) as error:  # the last two: at the deadline
             limit = limit_of(self, context["ti"].start_date)
             if limit is not None and wait.deadline is not None and wait.deadline >= limit:
-                raise out_of_time(wait, error) from error
+                last = is_last_attempt(context["ti"])
+                advice = self._advice(context)
+                raise out_of_time(wait, error, advice, last=last, cancels=self.cancel_on_kill) from error
             if isinstance(error, OperationTimeout) and self.on_timeout == "fail":
                 raise final(error) from error
             raise
@@ -293,7 +299,8 @@ class OperationOperator(GenerationOperator):
         counted: bool = False,
     ) -> Any:
         tags = None if counted else self._tags()
-        deliver(context["ti"], generation, operation_id, self.log, tags=tags, beside=self._beside(generation))
+        beside, advice = self._beside(generation), self._advice(context)
+        deliver(context["ti"], generation, operation_id, self.log, tags=tags, beside=beside, advice=advice)
         try:
             value = self.value_of(generation)
         except InvalidOutput as error:
@@ -327,6 +334,9 @@ class OperationOperator(GenerationOperator):
         """Return the journal of this task, with patience for its store. A kill has no time for that."""
         store = context.get("task_state_store")
         return Journal(None if store is None else PatientStore(store, self.hook.sleep, self.log))
+
+    def _advice(self, context: Context) -> Advice:
+        return owner_advice(self.on_timeout, lasting=context.get("task_state_store") is not None)
 
     def _tags(self) -> Tags:
         """Return what tells the metrics of this task apart. The connection is not looked up for it."""
@@ -370,10 +380,3 @@ class OperationOperator(GenerationOperator):
             kwargs={"refused_since": wait.refused_since, "asked": self._asked},
             timeout=deferral_timeout(wait, self.hook.clock()),
         )
-
-
-_AFTER_TIMEOUT: dict[OnTimeout, str] = {
-    "wait": OWNER.timeout,
-    "resubmit": "Retry the task to cancel the operation, as far as the service does that, and submit the request anew.",
-    "fail": "Clear the task to wait as long again, for the same operation; or raise `timeout`.",
-}

@@ -22,6 +22,7 @@ from airflow_provider.yandex_ai_studio.answers.outcome import OBSERVER, answer_o
 from airflow_provider.yandex_ai_studio.api.checks import choice, wrong
 from airflow_provider.yandex_ai_studio.api.endpoints import is_id
 from airflow_provider.yandex_ai_studio.api.models import Api, Operation
+from airflow_provider.yandex_ai_studio.durability.kill import is_last_attempt
 from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
     LostDeferral,
@@ -190,7 +191,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
     def execute_complete(self, context: Context, event: dict[str, Any], *, refused_since: float = 0.0) -> str:
         """Take the answer, once the trigger has said that the operation ended."""
         with self._softened():
-            return self._take(context, Wakeup.of(event, refused_since))
+            return self._take(context, Wakeup.of(event, refused_since, OBSERVER))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -221,12 +222,12 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         except (OperationTimeout, RateLimited, ServiceUnavailable) as error:  # the last two: at the deadline
             limit = self.execution_timeout
             if limit is not None and limit.total_seconds() < self.timeout:
-                raise out_of_time(wakeup.wait, error) from error
+                raise out_of_time(wakeup.wait, error, OBSERVER, last=is_last_attempt(context["ti"])) from error
             raise AirflowSensorTimeout(str(error)) from error
         except OperationError as error:
             raise final(error) from error
         if lost is not None:
-            raise not_waited_for(lost, seen) from lost
+            raise not_waited_for(lost, seen, OBSERVER) from lost
         return self._defer(seen)
 
     def _text(self, context: Context, operation: Operation) -> str:
@@ -235,7 +236,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
         except OperationError as error:
             raise final(error) from error
         tags, created_at = self._tags(), operation.created_at
-        deliver(context["ti"], generation, operation.id, self.log, tags=tags)
+        deliver(context["ti"], generation, operation.id, self.log, tags=tags, advice=OBSERVER)
         tell_success(created_at.timestamp() if created_at else None, self.hook.clock(), tags)
         return generation.text
 
