@@ -14,12 +14,14 @@ from airflow_provider.yandex_ai_studio.api.models import Failure, Operation
 from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
     LAST_PAUSES,
+    LONGEST_STAY,
     Wakeup,
     deferral_timeout,
     find_connection,
     last_look,
     limit_of,
     margin_before,
+    stay,
 )
 from airflow_provider.yandex_ai_studio.exceptions import (
     ConfigurationError,
@@ -213,7 +215,7 @@ def test_a_connection_that_is_not_found_is_looked_up_again_after_growing_pauses(
     assert hook.slept == [*LAST_PAUSES[:missing]]
 
 
-WAKEUP = Wakeup(Wait("d7q1", NOW, NOW + 60, api="responses"), "ended")
+WAKEUP = Wakeup(Wait("d7q1", NOW, NOW + 60, api="responses", returns=3), "ended")
 
 
 def test_an_event_is_read_as_it_was_fired_and_holds_nothing_else() -> None:
@@ -223,6 +225,7 @@ def test_an_event_is_read_as_it_was_fired_and_holds_nothing_else() -> None:
         "submitted_at": NOW,
         "deadline": NOW + 60,
         "api": "responses",
+        "returns": 3,
     }
     assert WAKEUP.event() == fired
     assert Wakeup.of(fired) == WAKEUP
@@ -279,3 +282,9 @@ def test_an_attempt_ends_when_its_execution_timeout_has_passed_since_it_began(
 ) -> None:
     task: Any = SimpleNamespace(execution_timeout=limit)
     assert limit_of(task, started) == ends
+
+
+def test_a_wait_that_comes_back_in_vain_stays_away_for_twice_as_long_each_time() -> None:
+    assert [stay(returns, 5.0) for returns in (0, 1, 2, 5, 6, 7, 10**6)] == [5, 10, 20, 160, LONGEST_STAY, 300, 300]
+    assert stay(0, 20.0) == 20.0
+    assert DEFERRAL_MARGIN.total_seconds() > 2 * LONGEST_STAY  # Airflow's own timeout comes later

@@ -165,6 +165,18 @@ def test_a_wait_ends_at_its_deadline(hook: YandexAIStudioHook, clock: SteppedTim
     assert deadline <= clock.now < deadline + 1
 
 
+def test_a_worker_asks_about_an_operation_of_the_future_as_about_one_of_now(
+    hook: YandexAIStudioHook, emulator: Emulator, clock: SteppedTime
+) -> None:
+    asked = []
+    for ahead in (0.0, 600.0):
+        operation = hook.submit_completion(hook.completion_request(prompt=TEXT))
+        before = emulator.stats()["requests"]["operations.get"]
+        hook.wait_for_operation(Wait(operation.id, submitted_at=clock.now + ahead, deadline=clock.now + 600))
+        asked.append(emulator.stats()["requests"]["operations.get"] - before)
+    assert abs(asked[0] - asked[1]) <= 5  # not 600
+
+
 def test_a_wait_goes_on_with_a_rotated_key(
     hook: YandexAIStudioHook,
     emulator: Emulator,

@@ -181,3 +181,15 @@ def test_a_turn_to_submit_that_nobody_woke_the_task_for_takes_no_answer_of_anoth
     with pytest.raises(TaskDeferralError, match="Nothing is known to be submitted"):
         lost(task, "Trigger timeout", prompt="Tell me of geese.")
     assert task.store.values  # the answer of the other request stays
+
+
+@pytest.mark.parametrize("outcome", ["timeout", "broken"])
+def test_a_task_that_defers_again_tells_the_trigger_how_often_it_came_back(task: Task, outcome: str) -> None:
+    """Else a worker starts every five seconds, for as long as a clock is wrong or a triggerer can't ask."""
+    trigger = task.defer()
+    for returns in range(1, 4):
+        event = {**trigger.serialize()[1], "outcome": outcome, "returns": returns}
+        with pytest.raises(TaskDeferred) as again:
+            task.operator().execute_complete(task.context, event)
+        assert again.value.trigger.returns == returns
+        trigger = again.value.trigger

@@ -168,6 +168,15 @@ def test_a_refusal_that_meets_the_workers_alone_ends_the_wait_after_five_minutes
     assert REFUSAL_SECONDS <= clock.now - began < REFUSAL_SECONDS + 60
 
 
+def test_a_sensor_that_defers_again_tells_the_trigger_how_often_it_came_back(
+    sensor: MakeSensor, context: Context, clock: SteppedTime, operation_id: str
+) -> None:
+    event = {**event_at_deadline(operation_id, clock), "deadline": clock.now + 4000, "returns": 3}
+    with pytest.raises(TaskDeferred) as again:
+        sensor().execute_complete(context, event)
+    assert again.value.trigger.returns == 3
+
+
 def test_an_event_of_something_else_is_no_reason_to_skip(sensor: MakeSensor, context: Context) -> None:
     with pytest.raises(TriggerEventError):
         sensor(soft_fail=True).resume_execution("execute_complete", {"event": {"odd": 1}}, context)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError
 from airflow_provider.yandex_ai_studio.hooks import ai_studio
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.sensors.operation import YandexAIStudioOperationSensor
+from airflow_provider.yandex_ai_studio.triggers import bulk as bulk_trigger
 from airflow_provider.yandex_ai_studio.triggers import operation as operation_trigger
 from airflow_provider.yandex_ai_studio.triggers.bulk import YandexAIStudioBulkTrigger
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
@@ -61,7 +64,7 @@ async def events_of(trigger: YandexAIStudioOperationTrigger) -> list[TriggerEven
 
 def said(event: TriggerEvent) -> tuple[str, str]:
     """Return what an event says, after a look at whether it says no more than it should."""
-    assert event.payload.keys() == {"operation_id", "outcome", "submitted_at", "deadline", "api"}
+    assert event.payload.keys() == {"operation_id", "outcome", "submitted_at", "deadline", "api", "returns"}
     return event.payload["operation_id"], event.payload["outcome"]
 
 
@@ -217,6 +220,62 @@ async def test_a_task_that_resumes_stays_deferred_until_the_scheduler_has_seen_i
     began = time.time()
     assert said((await events_of(waiting))[0]) == (operation_id, "broken" if outcome == "broken" else "ended")
     assert time.time() - began >= 0.5
+
+
+@pytest.mark.parametrize(("returns", "stays"), [(0, 0.3), (1, 0.6), (2, 1.2)])
+@pytest.mark.parametrize("why", ["its clock is ahead", "it breaks"])
+async def test_a_triggerer_that_sends_a_wait_back_in_vain_does_so_after_twice_the_time(
+    hook: YandexAIStudioHook, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch, why: str, returns: int, stays: float
+) -> None:
+    def stopped(*_: Any) -> Any:
+        raise poller.PollerStopped
+
+    monkeypatch.setattr(poller, "LAST_QUESTION", 0.1)
+    if why == "it breaks":
+        monkeypatch.setattr(poller, "watch", stopped)
+    deadline = time.time() - 600
+    waiting = trigger(operation(hook), returns=returns, deadline=deadline)
+    waiting.task_instance = ti  # type: ignore[assignment]
+    waiting.resume_after = 0.3
+    began = time.monotonic()
+    (event,) = await events_of(waiting)
+    assert stays <= time.monotonic() - began
+    assert event.payload["outcome"] == ("broken" if why == "it breaks" else "timeout")
+    assert (event.payload["deadline"], event.payload["returns"]) == (deadline, returns + 1)
+
+
+async def test_an_end_is_told_while_a_wait_stays_longer(
+    hook: YandexAIStudioHook, emulator: Emulator, ti: TaskInstance
+) -> None:
+    operation_id = operation(hook)
+    emulator.advance(3600)
+    waiting = trigger(operation_id, returns=9, deadline=time.time() - 600)
+    waiting.task_instance = ti  # type: ignore[assignment]
+    async with asyncio.timeout(5):
+        assert said((await events_of(waiting))[0]) == (operation_id, "ended")
+
+
+@pytest.mark.parametrize("made", ["operation", "bulk"])
+async def test_a_clock_that_is_set_back_keeps_no_end_from_being_told(
+    hook: YandexAIStudioHook,
+    emulator: Emulator,
+    ti: TaskInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    made: str,
+) -> None:
+    operation_id = operation(hook)
+    emulator.advance(3600)
+    readings = itertools.chain([time.time()], itertools.repeat(time.time() - 3600))
+    clock = SimpleNamespace(time=lambda: next(readings), monotonic=time.monotonic)
+    monkeypatch.setattr(operation_trigger, "time", clock)
+    monkeypatch.setattr(bulk_trigger, "time", clock)
+    waiting = trigger(operation_id) if made == "operation" else YandexAIStudioBulkTrigger({"0": [[operation_id, 0.0]]})
+    waiting.task_instance = ti  # type: ignore[assignment]
+    waiting.resume_after = 0.1
+    async with asyncio.timeout(5):
+        assert len([event async for event in waiting.run()]) == 1
+    assert " -" not in capsys.readouterr().out.partition("after")[2].partition(" s")[0]
 
 
 async def test_a_connection_that_stays_wrong_resumes_on_the_worker_which_says_why(

@@ -162,3 +162,13 @@ def test_an_answer_makes_the_service_a_quick_one_again() -> None:
 
     told = play(story())
     assert [type(news) for _, news in told] == [Trouble, Recovered, End]
+
+
+def test_an_operation_of_the_future_is_asked_about_as_one_of_now() -> None:
+    """Where the triggerer's clock is behind, it was asked about each second, for as long as the clocks differed."""
+    times = []
+    for age in (0.0, -600.0):
+        service = Service(*[RUNNING] * 20, DONE)
+        play(service.news(wait(age=age)))
+        times.append(service.times)
+    assert times[0] == times[1]

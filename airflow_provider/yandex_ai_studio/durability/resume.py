@@ -51,6 +51,9 @@ The scheduler must see first that the worker is gone. Airflow 3.2 fails a task t
 ones only a task that is queued again, which is seconds later.
 """
 
+LONGEST_STAY = 300.0
+"""Seconds that a wait which comes back in vain again and again stays in the triggerer at most, before it does."""
+
 FIRST_TURN, LONGEST_TURN = 30.0, 1200.0
 """Seconds, give or take a quarter, until a task that found the quota spent tries again: the first time, and at most."""
 
@@ -61,6 +64,19 @@ LAST_PAUSES = (2.0, 5.0, 10.0)
 def least_deferral(version: str) -> float:
     """Return the :data:`LEAST_DEFERRAL` for a version of Airflow."""
     return LEAST_DEFERRAL.get(".".join(version.split(".")[:2]), 5.0)
+
+
+def stay(returns: int, least: float) -> float:
+    """
+    Return the seconds that a wait stays in the triggerer, which can do nothing more for it, before a worker starts.
+
+    What sends a wait back in vain (a triggerer whose clock is ahead, or that can't ask) does so again. Each return
+    costs the start of a worker: the next one comes after twice the time.
+
+    :param returns: How often it came back in vain.
+    :param least: What the first stay takes, see :data:`LEAST_DEFERRAL`.
+    """
+    return min(max(least, LONGEST_STAY), least * 2.0 ** min(returns, 16))
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,7 @@ class Wakeup:
                     event.get("deadline"),
                     refused_since=refused_since,
                     api=event.get("api", "completion"),
+                    returns=event.get("returns") or 0,
                 )
                 return cls(wait, outcome)
         raise TriggerEventError(
@@ -103,6 +120,7 @@ class Wakeup:
             "submitted_at": self.wait.submitted_at,
             "deadline": self.wait.deadline,
             "api": self.wait.api,
+            "returns": self.wait.returns,
         }
 
 

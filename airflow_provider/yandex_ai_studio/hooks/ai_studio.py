@@ -292,6 +292,7 @@ class YandexAIStudioHook(BaseHook):
 
         A service that is out of order does not end the wait, nor does a connection that is wrong for a while.
         """
+        wait = wait.begun(self.clock())
         self.sleep(schedule.first_delay(self.clock() - wait.submitted_at))
         while True:
             seen: Operation | RequestError | ConfigurationError

@@ -375,6 +375,7 @@ class OperationOperator(GenerationOperator):
                 cancel_on_kill=self.cancel_on_kill,
                 api=wait.api,
                 model=self._tags().get("model"),
+                returns=wait.returns,
             ),
             method_name="execute_complete",
             kwargs={"refused_since": wait.refused_since, "asked": self._asked},

@@ -286,6 +286,7 @@ class YandexAIStudioOperationSensor(BaseSensorOperator):
                 deadline=wait.deadline,
                 end_from_trigger=ends_in_triggerer(self, self.end_from_trigger, self.log),
                 api=wait.api,
+                returns=wait.returns,
             ),
             method_name="execute_complete",
             kwargs={"refused_since": wait.refused_since},

@@ -70,7 +70,7 @@ class YandexAIStudioBulkTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event."""
-        started = time.time()
+        started = time.monotonic()
         waits = [
             asyncio.create_task(self._ended(number, str(operation_id), float(submitted_at)))
             for number, operations in self.chunks.items()
@@ -82,9 +82,9 @@ class YandexAIStudioBulkTrigger(BaseTrigger):
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-        self.log.info("%s, after %.1f s here", wakeup.reason, time.time() - started)
+        self.log.info("%s, after %.1f s here", wakeup.reason, time.monotonic() - started)
         if self.task_instance is not None:  # dag.test() has none, and no scheduler
-            await asyncio.sleep(max(0.0, started + self.resume_after - time.time()))
+            await asyncio.sleep(max(0.0, started + self.resume_after - time.monotonic()))
         yield TriggerEvent(wakeup.event())  # type: ignore[no-untyped-call] # Airflow leaves it untyped
 
     async def _until_there_is_something_to_do(self, waits: Sequence[asyncio.Task[Ended]]) -> Wakeup:

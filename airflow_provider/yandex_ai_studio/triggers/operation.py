@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from airflow_provider.yandex_ai_studio.durability.kill import (
     look_who_claims,
     settle,
 )
-from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN, Wakeup, least_deferral
+from airflow_provider.yandex_ai_studio.durability.resume import DEFERRAL_MARGIN, Wakeup, least_deferral, stay
 from airflow_provider.yandex_ai_studio.hooks.ai_studio import YandexAIStudioHook
 from airflow_provider.yandex_ai_studio.telemetry import tags_of
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Outcome, Wait
@@ -49,6 +50,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
     :param api: The API that the operation belongs to.
     :param model: The model that it asks, for the metrics.
     :param margin: Without a ``deadline``, how many seconds before Airflow's own timeout to stop.
+    :param returns: How often the wait went back to a worker in vain.
     """
 
     resume_after = least_deferral(__version__)
@@ -64,6 +66,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         "api",
         "margin",
         "model",
+        "returns",
     )
 
     def __init__(
@@ -77,6 +80,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         api: Api = "completion",
         margin: float = DEFERRAL_MARGIN.total_seconds(),
         model: str | None = None,
+        returns: int = 0,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow leaves it untyped
@@ -89,6 +93,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         self.api = api
         self.margin = margin
         self.model = model
+        self.returns = returns
         self.timeout_after: datetime | None = None  # the triggerer sets it
         if unknown:
             self.log.warning("Ignoring fields of another release: %s", ", ".join(sorted(unknown)))
@@ -100,23 +105,23 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event."""
-        started = time.time()
-        wait = Wait(self.operation_id, self.submitted_at or started, self._deadline(), api=self.api)
+        started, now = time.monotonic(), time.time()
+        wait = Wait(self.operation_id, self.submitted_at or now, self._deadline(), api=self.api, returns=self.returns)
         until = "it ends" if wait.deadline is None else f"{_utc(wait.deadline)} at the latest"
         self.log.info("Waiting for operation %s until %s", self.operation_id, until)
         try:
-            end = await self._end(wait)
+            end = await self._end(self._with_a_stay(wait, now))
         except Exception as error:
             self.log.warning("Operation %s can't be asked about: %s", self.operation_id, error)
-            await self._hold_back(started)
+            await self._hold_back(started, stay(self.returns, self.resume_after))
             yield _event(wait, "broken")  # that is no evidence of a refusal
             return
         self.log.info(
             "Operation %s: %s after %.1f s, %.1f s of them here",
             self.operation_id,
             end.outcome,
-            time.time() - wait.submitted_at,
-            time.time() - started,
+            max(0.0, time.time() - wait.submitted_at),
+            time.monotonic() - started,
         )
         if end.outcome == "refused":
             self.log.warning("%s", end.error)
@@ -133,7 +138,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
                 return
             except Exception as error:
                 self.log.warning("The XComs can't be written here (%s); a worker will do it", within(error))
-        await self._hold_back(started)
+        await self._hold_back(started, self.resume_after)
         yield _event(wait, end.outcome)
 
     async def on_kill(self) -> None:
@@ -166,10 +171,16 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
                 within(error),
             )
 
-    async def _hold_back(self, started: float) -> None:
+    def _with_a_stay(self, wait: Wait, now: float) -> Wait:
+        """Let a wait go on for a while whose deadline is over by this clock, and was not by the worker's."""
+        if wait.deadline is None or wait.deadline > now or not self.returns:
+            return wait
+        return replace(wait, deadline=now + stay(self.returns, self.resume_after))
+
+    async def _hold_back(self, started: float, seconds: float) -> None:
         """Give the scheduler time to see that the worker is gone: else it may fail a task that resumes at once."""
         if self.task_instance is not None:  # dag.test() has none, and no scheduler
-            await asyncio.sleep(max(0.0, started + self.resume_after - time.time()))
+            await asyncio.sleep(max(0.0, started + seconds - time.monotonic()))
 
     def _deadline(self) -> float | None:
         """Return when to stop; where the task started here, it follows from the time that Airflow allows."""
@@ -190,7 +201,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
                 case poller.Recovered(times):
                     self.log.info("The service answers again, after %s questions that failed.", times)
                 case poller.StillRunning():
-                    age = timedelta(seconds=int(time.time() - wait.submitted_at))
+                    age = timedelta(seconds=max(0, int(time.time() - wait.submitted_at)))
                     self.log.info("Operation %s still runs, %s after its submission", self.operation_id, age)
                 case End():
                     end = news
@@ -198,6 +209,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
 
 
 def _event(wait: Wait, outcome: Outcome) -> TriggerEvent:
+    wait = replace(wait, returns=wait.returns + 1)
     return TriggerEvent(Wakeup(wait, outcome).event())  # type: ignore[no-untyped-call] # Airflow leaves it untyped
 
 

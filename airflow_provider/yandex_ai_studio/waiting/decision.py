@@ -46,6 +46,7 @@ class Wait:
     :param refusals: How many of them, up to the last, met the same refusal.
     :param refusal: Its kind.
     :param refused_since: When it came first, in seconds since the epoch.
+    :param returns: How often a trigger has sent the wait back to a worker, which let it go on.
     """
 
     operation_id: str
@@ -56,6 +57,11 @@ class Wait:
     refusal: str = ""
     refused_since: float = 0.0
     api: Api = "completion"
+    returns: int = 0
+
+    def begun(self, now: float) -> Wait:
+        """Return the wait as it begins here, where the clock may be behind the submitter's: no age is below 0."""
+        return replace(self, submitted_at=now) if self.submitted_at > now else self
 
 
 @dataclass(frozen=True)

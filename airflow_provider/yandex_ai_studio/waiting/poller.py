@@ -158,6 +158,7 @@ class OperationPoller:
             yield End("refused", error=error)
             return
         now = time.time()
+        wait = wait.begun(now)
         entry = _Entry(wait, now, now + schedule.FIRST_REPORT)
         self._entries.add(entry)
         self._begin()
