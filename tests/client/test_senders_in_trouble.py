@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +124,28 @@ def test_nobody_there_is_told_apart_from_a_proxy_that_is_not_there(road: str, mo
     with pytest.raises(ServiceUnavailable, match="the proxy can't be reached: connection refused") as behind:
         ask(road, settings("https://llm.invalid", credential=ApiKey("AQVN1")))
     assert CHECK_PROXY in str(behind.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("road", ["worker", "triggerer"])
+def test_a_proxy_that_repeats_its_login_is_told_without_it(
+    road: str, scheme: str, meet: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def repeat(connection: socket.socket) -> None:
+        asked = connection.recv(65536)
+        (login,) = (line for line in asked.split(b"\r\n") if line.lower().startswith(b"proxy-authorization"))
+        told = login + b" for user:p%40ss and user:p@ss"
+        body = json.dumps({"message": told.decode()}).encode()
+        connection.sendall(b"HTTP/1.1 407 %s\r\nContent-Length: %d\r\n\r\n%s" % (told, len(body), body))
+
+    proxy = meet(repeat).replace("//", "//user:p%40ss@")
+    monkeypatch.setenv(f"{scheme.upper()}_PROXY", proxy)
+    with pytest.raises(ServiceUnavailable) as caught:
+        ask(road, settings(f"{scheme}://llm.invalid", credential=ApiKey("AQVN1")))
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    assert "407" in told
+    for secret in ("p@ss", "p%40ss", base64.b64encode(b"user:p@ss").decode()):
+        assert secret not in told
 
 
 async def test_a_triggerer_holds_twenty_connections_to_each_of_the_two_apis() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider.yandex_ai_studio.api.endpoints import Endpoints
 from airflow_provider.yandex_ai_studio.client import credentials
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.exceptions import (
@@ -322,6 +323,20 @@ def test_the_test_button_tells_roles_and_billing_apart_from_the_key(
     assert not works
     assert "ai.languageModels.user" in said
     assert "billing" in said
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("gw.example", "https://gw.example:8443"),
+        ("https://gw.example/", "https://gw.example:8443"),
+        ("https://gw.example/prefix", "https://gw.example:8443/prefix"),
+        ("http://[::1]/prefix/", "http://[::1]:8443/prefix"),
+    ],
+)
+def test_the_port_of_a_connection_belongs_to_its_host(connect: Callable[..., None], host: str, url: str) -> None:
+    connect(host=host, port=8443, password=API_KEY, extra={"folder_id": FOLDER})
+    assert YandexAIStudioHook().settings.endpoints == Endpoints.at(url)
 
 
 def test_a_connection_of_another_type_is_refused(connect: Callable[..., None]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,9 +117,13 @@ class TokenCache:
     Holds the ``Authorization`` header of one credential, and knows when it must be renewed.
 
     :param endpoints: Where tokens are issued.
+    :param conceal: Takes out of a text what else is secret.
     """
 
-    def __init__(self, credential: Credential, endpoints: Endpoints) -> None:
+    def __init__(
+        self, credential: Credential, endpoints: Endpoints, conceal: Callable[[str], str] | None = None
+    ) -> None:
+        self._conceal = conceal
         self._credential = credential
         self._endpoints = endpoints
         self._token: str | None = None
@@ -186,4 +190,4 @@ class TokenCache:
             secrets.append(self._credential.secret)
         for secret in filter(None, secrets):
             text = text.replace(secret, "***")
-        return text
+        return self._conceal(text) if self._conceal else text

@@ -43,6 +43,15 @@ class Proxy:
     login: str | None = field(repr=False)
     full_url: str = field(repr=False)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The login as it is sent, as it is meant, and as the URL has it."""
+        if self.login is None:
+            return ()
+        sent = self.login.removeprefix("Basic ")
+        userinfo = urlsplit(self.full_url).netloc.rpartition("@")[0]
+        return sent, base64.b64decode(sent).decode(), *([userinfo] if ":" in userinfo else [])
+
 
 class Network:
     """
@@ -74,6 +83,13 @@ class Network:
         if origin not in self._proxies:
             self._proxies[origin] = proxy_for(origin, self._environ)
         return self._proxies[origin]
+
+    def conceal(self, text: str) -> str:
+        """Take the logins of proxies out of a text: one may repeat its own where it refuses it."""
+        for proxy in self._proxies.values():
+            for secret in proxy.secrets if proxy else ():
+                text = text.replace(secret, "***")
+        return text
 
     def tls_context(self) -> ssl.SSLContext:
         """

@@ -40,11 +40,11 @@ class AsyncClient:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._tokens = TokenCache(settings.credential, settings.endpoints)
+        self._network = Network(settings.ca_bundle)
+        self._tokens = TokenCache(settings.credential, settings.endpoints, self._network.conceal)
         self._token_lock = asyncio.Lock()
         self._no_token: RequestError | None = None
         self._exchange_at = float("-inf")
-        self._network = Network(settings.ca_bundle)
         sending.warn_of_exposure(settings)
         self._session = aiohttp.ClientSession(
             connector=_Connector(limit=2 * CONNECTIONS, ssl=self._network.tls_context()),  # the two APIs

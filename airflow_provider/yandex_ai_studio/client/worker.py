@@ -48,9 +48,9 @@ class Client:
     def __init__(self, settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._settings = settings
         self._sleep = sleep
-        self._tokens = TokenCache(settings.credential, settings.endpoints)
-        self._token_lock = threading.Lock()
         self._network = Network(settings.ca_bundle)
+        self._tokens = TokenCache(settings.credential, settings.endpoints, self._network.conceal)
+        self._token_lock = threading.Lock()
         sending.warn_of_exposure(settings)
         self._session = requests.Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # as in the triggerer: none is kept

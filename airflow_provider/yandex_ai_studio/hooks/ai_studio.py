@@ -383,7 +383,9 @@ def _settings(connection: Connection, extra: Mapping[str, Any]) -> Settings:
             f"The connection {connection.conn_id!r} is of the type {conn_type!r}.\nNothing was sent to the service."
         )
     if host and connection.port:
-        host = f"{host.rstrip('/')}:{connection.port}"
+        scheme, separator, rest = host.rpartition("://")
+        name, slash, path = rest.partition("/")
+        host = f"{scheme}{separator}{name}:{connection.port}{slash}{path}"
     return Settings.of(
         conn_id=connection.conn_id,
         host=host,
