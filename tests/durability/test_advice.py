@@ -43,6 +43,23 @@ def test_what_is_told_without_a_journal_is_the_default_where_a_clear_keeps_it() 
     assert owner_advice("resubmit", lasting=True, discards=False).timeout.endswith("submit the request anew.")
 
 
+@pytest.mark.parametrize("on_timeout", ["wait", "resubmit", "fail"])
+@pytest.mark.parametrize("discards", [False, True])
+def test_where_a_clear_is_to_resubmit_none_is_advised_to_keep_what_was_paid_for(
+    on_timeout: OnTimeout, discards: bool
+) -> None:
+    told = owner_advice(on_timeout, "resubmit", lasting=True, discards=discards)
+    assert "clear" not in told.timeout.replace("Set on_clear='keep' and clear the task", "")
+    assert "wait for the operation with YandexAIStudioOperationSensor" in told.go_on
+    assert "wait for the operation with YandexAIStudioOperationSensor" in told.unreadable
+    assert told.price == "No retry pays for it again"
+
+
+def test_what_ended_an_attempt_out_of_time_is_told_without_its_advice() -> None:
+    told = str(out_of_time(WAIT, Exception("Retry the task.\nIt still runs."), KEPT, last=True, cancels=True))
+    assert told.endswith("would submit anew. (It still runs.)")
+
+
 @pytest.mark.parametrize(
     ("told", "said"),
     [

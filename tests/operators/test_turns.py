@@ -115,6 +115,30 @@ def test_an_attempt_without_a_turn_ends_at_its_execution_timeout(
         task.operator().resume_execution(first.method_name, {**first.kwargs, "event": {}}, task.context)
 
 
+def test_nothing_is_paid_for_at_the_very_end_of_an_attempt(task: Task, emulator: Emulator, clock: SteppedTime) -> None:
+    """It would be given up at once, and cancelled."""
+    spend_the_quota(emulator)
+    task.parameters["execution_timeout"] = timedelta(seconds=45)
+    task.context["ti"].start_date = datetime.fromtimestamp(clock.now, UTC)
+    first = deferral(task.operator(), task.context)
+    clock.sleep(first.trigger.wake_at - clock.now)
+    emulator.clear_faults()
+    with pytest.raises(AirflowTaskTimeout, match="nothing was submitted: the quota was spent"):
+        task.operator().resume_execution(first.method_name, {**first.kwargs, "event": {}}, task.context)
+    assert task.submissions == 0
+
+
+def test_a_task_under_dag_test_finds_its_turn_though_it_forgets_how_long_it_waited(
+    task: Task, emulator: Emulator
+) -> None:
+    spend_the_quota(emulator)
+    deferral(task.operator(), task.context)
+    emulator.clear_faults()
+    with pytest.raises(TaskDeferred) as caught:
+        task.operator().submit_later(task.context, {})
+    assert isinstance(caught.value.trigger, YandexAIStudioOperationTrigger)
+
+
 def test_a_task_that_waits_on_its_worker_fails_and_leaves_the_pace_to_its_retries(
     task: Task, emulator: Emulator
 ) -> None:

@@ -223,9 +223,15 @@ async def test_a_task_that_resumes_stays_deferred_until_the_scheduler_has_seen_i
 
 
 @pytest.mark.parametrize(("returns", "stays"), [(0, 0.3), (1, 0.6), (2, 1.2)])
-@pytest.mark.parametrize("why", ["its clock is ahead", "it breaks"])
+@pytest.mark.parametrize("why", ["its clock is ahead", "it breaks", "it alone sees the end"])
 async def test_a_triggerer_that_sends_a_wait_back_in_vain_does_so_after_twice_the_time(
-    hook: YandexAIStudioHook, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch, why: str, returns: int, stays: float
+    hook: YandexAIStudioHook,
+    emulator: Emulator,
+    ti: TaskInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    why: str,
+    returns: int,
+    stays: float,
 ) -> None:
     def stopped(*_: Any) -> Any:
         raise poller.PollerStopped
@@ -235,12 +241,16 @@ async def test_a_triggerer_that_sends_a_wait_back_in_vain_does_so_after_twice_th
         monkeypatch.setattr(poller, "watch", stopped)
     deadline = time.time() - 600
     waiting = trigger(operation(hook), returns=returns, deadline=deadline)
+    if why == "it alone sees the end":
+        emulator.advance(3600)
+        deadline = waiting.deadline = None
     waiting.task_instance = ti  # type: ignore[assignment]
     waiting.resume_after = 0.3
     began = time.monotonic()
     (event,) = await events_of(waiting)
     assert stays <= time.monotonic() - began
-    assert event.payload["outcome"] == ("broken" if why == "it breaks" else "timeout")
+    outcomes = {"its clock is ahead": "timeout", "it breaks": "broken", "it alone sees the end": "ended"}
+    assert event.payload["outcome"] == outcomes[why]
     assert (event.payload["deadline"], event.payload["returns"]) == (deadline, returns + 1)
 
 

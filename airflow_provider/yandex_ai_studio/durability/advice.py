@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from airflow_provider.yandex_ai_studio.answers.outcome import OWNER, Advice
 from airflow_provider.yandex_ai_studio.durability.kill import clear_may_discard
-from airflow_provider.yandex_ai_studio.durability.policy import OnTimeout
+from airflow_provider.yandex_ai_studio.durability.policy import OnClear, OnTimeout
 
+BY_SENSOR = "wait for the operation with YandexAIStudioOperationSensor"
 PAYS_AGAIN = "on this Airflow, another attempt submits and pays again"
 
 
@@ -24,32 +25,42 @@ def to_clear(*, discards: bool | None = None) -> str:
     return "clear the task and keep its state" if discards else "clear the task"
 
 
-def owner_advice(on_timeout: OnTimeout = "wait", *, lasting: bool, discards: bool | None = None) -> Advice:
+def owner_advice(
+    on_timeout: OnTimeout = "wait", on_clear: OnClear = "keep", *, lasting: bool, discards: bool | None = None
+) -> Advice:
     """
     Return what the task that has submitted an operation tells.
 
+    :param on_timeout: As for the operator, and so is ``on_clear``: a clear that is to resubmit keeps nothing.
     :param lasting: Whether there is a journal.
     :param discards: As for :func:`to_clear`.
     """
     if not lasting:
         return Advice(
             timeout=f"Wait for it with YandexAIStudioOperationSensor, or raise `timeout`: {PAYS_AGAIN}.",
-            unreadable="Upgrade this package, then wait for the operation with YandexAIStudioOperationSensor",
+            unreadable=f"Upgrade this package, then {BY_SENSOR}",
             price="Another attempt of this task submits and pays again",
-            go_on=f"wait for the operation with YandexAIStudioOperationSensor: {PAYS_AGAIN}",
+            go_on=f"{BY_SENSOR}: {PAYS_AGAIN}",
             comes_back=False,
         )
-    clear = to_clear(discards=discards)
-    kept = clear != "clear the task"
-    again = "Retry the task, or clear it and keep its state," if kept else "Retry or clear the task"
+    clear, price = to_clear(discards=discards), OWNER.price
+    again, fail = "Retry or clear the task", f"C{clear[1:]}"
+    if on_clear == "resubmit":
+        clear, price = f"{BY_SENSOR} (with on_clear='resubmit', a clear pays anew)", "No retry pays for it again"
+        again, fail = "Retry the task", f"Set on_clear='keep' and {to_clear(discards=discards)}"
+    elif clear != "clear the task":
+        again, price = (
+            "Retry the task, or clear it and keep its state,",
+            "No attempt that finds the state of the task pays for it again",
+        )
     timeout = {
         "wait": f"{again} to wait as long again, for the same operation; or raise `timeout`.",
         "resubmit": f"{again} to cancel the operation, as far as the service does that, and submit the request anew.",
-        "fail": f"{clear.capitalize()} to wait as long again, for the same operation; or raise `timeout`.",
+        "fail": f"{fail} to wait as long again, for the same operation; or raise `timeout`.",
     }
     return Advice(
         timeout=timeout[on_timeout],
         unreadable=f"Upgrade this package, then {clear}",
-        price="No attempt that finds the state of the task pays for it again" if kept else OWNER.price,
+        price=price,
         go_on=clear,
     )

@@ -269,8 +269,14 @@ def out_of_time(
         story = f"It goes on; to have its answer, {advice.go_on}."
     return AirflowTaskTimeout(
         f"The `execution_timeout` of this attempt has passed, and operation {wait.operation_id} has no answer. {story} "
-        f"({ended(cause)})"
+        f"({ended(_happened(cause))})"
     )
+
+
+def _happened(cause: Exception) -> str:
+    """Return what an error tells of what happened: what its first line advises is another thing."""
+    advice, _, story = str(cause).partition("\n")
+    return story or advice
 
 
 def deferral_timeout(wait: Wait, now: float) -> timedelta:

@@ -155,9 +155,16 @@ class OperationOperator(GenerationOperator):
                 operation_id,
             )
 
-    def submit_later(self, context: Context, event: dict[str, Any], *, refused: int, since: float) -> Any:
-        """Submit, when it may be this task's turn. The function of a decorated task is called again for it."""
-        self._refused = (refused, since)
+    def submit_later(
+        self, context: Context, event: dict[str, Any], *, refused: int = 0, since: float | None = None
+    ) -> Any:
+        """
+        Submit, when it may be this task's turn. The function of a decorated task is called again for it.
+
+        ``dag.test()`` forgets how long it has waited.
+        """
+        self._end_at_limit(context)  # what is submitted now would be given up at once
+        self._refused = (refused, self.hook.clock() if since is None else since)
         return self.begin(context)
 
     def execute_complete(
@@ -197,12 +204,8 @@ class OperationOperator(GenerationOperator):
             return
         now = self.hook.clock()
         refused, since = self._refused or (0, now)
-        limit = limit_of(self, context["ti"].start_date)
-        if limit is not None and now >= limit:
-            raise AirflowTaskTimeout(
-                f"The `execution_timeout` of this attempt has passed, and nothing was submitted. ({within(str(error))})"
-            ) from error
-        left = min(since + timeout, limit or math.inf) - now
+        self._end_at_limit(context, error)
+        left = min(since + timeout, limit_of(self, context["ti"].start_date) or math.inf) - now
         if left <= 0:
             return
         pause = min(left, error.retry_after + turn_delay(refused, random=random.random()))
@@ -215,6 +218,18 @@ class OperationOperator(GenerationOperator):
             kwargs={"refused": refused + 1, "since": since},
             timeout=timedelta(seconds=pause) + DEFERRAL_MARGIN,
         )
+
+    def _end_at_limit(self, context: Context, cause: RateLimited | None = None) -> None:
+        """
+        See whether there is time left to submit.
+
+        :raises AirflowTaskTimeout: The ``execution_timeout`` has passed, which Airflow counts anew after a deferral.
+        """
+        limit = limit_of(self, context["ti"].start_date)
+        if limit is not None and self.hook.clock() >= limit:
+            raise AirflowTaskTimeout(
+                "The `execution_timeout` of this attempt has passed, and nothing was submitted: the quota was spent."
+            ) from cause
 
     def _after(self, context: Context, lost: LostDeferral) -> Any:
         """
@@ -336,7 +351,7 @@ class OperationOperator(GenerationOperator):
         return Journal(None if store is None else PatientStore(store, self.hook.sleep, self.log))
 
     def _advice(self, context: Context) -> Advice:
-        return owner_advice(self.on_timeout, lasting=context.get("task_state_store") is not None)
+        return owner_advice(self.on_timeout, self.on_clear, lasting=context.get("task_state_store") is not None)
 
     def _tags(self) -> Tags:
         """Return what tells the metrics of this task apart. The connection is not looked up for it."""

@@ -138,7 +138,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
                 return
             except Exception as error:
                 self.log.warning("The XComs can't be written here (%s); a worker will do it", within(error))
-        await self._hold_back(started, self.resume_after)
+        await self._hold_back(started, stay(self.returns, self.resume_after))
         yield _event(wait, end.outcome)
 
     async def on_kill(self) -> None:
