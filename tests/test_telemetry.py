@@ -19,7 +19,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 from airflow.sdk._shared.observability.metrics.statsd_logger import SafeStatsdLogger
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferralTimeout, TaskDeferred
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferralError, TaskDeferred
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.sdk.observability.stats import Stats as AirflowStats
 from airflow.triggers.base import TaskSuccessEvent
@@ -255,9 +255,9 @@ def test_a_failure_is_counted_by_its_reason(
 def test_a_deferral_that_airflow_ends_is_a_failure_too(
     hook: YandexAIStudioHook, context: Context, stats: Stats
 ) -> None:
-    with pytest.raises(TaskDeferralTimeout):
-        task(hook).resume_execution("__fail__", {"error": "Trigger timeout"}, context)
-    assert [tags["reason"] for tags in stats.tags["failed"]] == ["TaskDeferralTimeout"]
+    with pytest.raises(TaskDeferralError):
+        task(hook).resume_execution("__fail__", {"error": "Trigger failure"}, context)
+    assert [tags["reason"] for tags in stats.tags["failed"]] == ["TaskDeferralError"]
 
 
 def test_a_failed_sensor_is_counted_once_and_a_skipped_one_never(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout, TaskDeferralError, TaskDeferred
 
+from airflow_provider.yandex_ai_studio.bulk.ledger import KEY
 from airflow_provider.yandex_ai_studio.emulator import Emulator
 from airflow_provider.yandex_ai_studio.operators.bulk import YandexAIStudioBulkCompletionOperator
 from bulk_task import API_KEY, FOLDER, BulkTask, texts
@@ -69,6 +70,7 @@ def test_the_execution_timeout_ends_an_attempt_while_it_submits(emulator: Emulat
     with pytest.raises(AirflowTaskTimeout, match="another attempt goes on with it"):
         task.attempt()
     assert 0 < task.submissions < ROWS
+    assert sum(task.store.values[KEY]["hour"].values()) == task.submissions  # the quota of an hour is not spent anew
     del task.parameters["execution_timeout"]
     assert len(task.attempt()) == task.submissions == ROWS
 

@@ -313,6 +313,26 @@ def test_an_operation_that_is_gone_for_good_is_replaced(
     assert run.submissions == 11
 
 
+def test_the_last_operation_that_is_gone_is_replaced_though_no_other_is_left_to_tell_by(
+    task: Callable[..., BulkTask], emulator: Emulator
+) -> None:
+    run = task(inputs=texts(1))
+    wait = run._wait
+
+    def lose_it(trigger: Any) -> None:
+        wait(trigger)
+        run.event = None
+        if len(run.deferrals) == 1:
+            gone = emulator.operations()[0]["id"]
+            emulator.fault("operations.get", "status", status=404, operation_id=gone, times=None)
+            run.event = {"reason": "in a test", "expired": [gone]}
+
+    run._wait = lose_it  # type: ignore[method-assign]
+    assert len(run.attempt()) == 1
+    assert run.submissions == 2
+    assert len(run.deferrals) <= 3
+
+
 @pytest.mark.parametrize("output", [None, "out"])
 def test_operations_that_are_all_gone_at_once_are_not_paid_for_again(
     task: Callable[..., BulkTask], emulator: Emulator, tmp_path: Path, output: str | None

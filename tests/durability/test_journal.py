@@ -157,6 +157,8 @@ DONE = Operation("d7q1", "completion", done=True, generation=ANSWER)
         (ServiceUnavailable("down"), "wait", False, Fate.WAIT_AGAIN),
         (ServiceUnavailable("down"), "fail", False, Fate.WAIT),
         (ServiceUnavailable("down"), "resubmit", False, Fate.WAIT),
+        (NotFound("lost"), "resubmit", False, Fate.REPLACE),
+        (NotFound("lost"), "wait", False, Fate.WAIT_AGAIN),
         (DONE, "resubmit", True, Fate.TAKE),
         (DONE, "fail", False, Fate.TAKE),
         (CANCELLED, "wait", False, Fate.TELL),

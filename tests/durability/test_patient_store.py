@@ -65,7 +65,7 @@ def test_a_store_that_stumbles_is_asked_again_ever_later_and_told_of_once(failur
     assert (known.values, known.failures, notes.slept) == ({"a": 1}, 0, [*PAUSES[:failures]])
     assert notes.lines[0] == (
         "The state of the task can't be read or written (the database restarts, and can't set). It is tried again for "
-        "68 s; meanwhile nothing is submitted."
+        "68 s; meanwhile nothing more is submitted."
     )
     works = ["The state of the task can be read and written again."]
     assert notes.lines[1:] == (works if failures < len(PAUSES) else [])

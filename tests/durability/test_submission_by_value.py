@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider.yandex_ai_studio.api.models import Failure, Operation
 from airflow_provider.yandex_ai_studio.durability import submission
@@ -135,6 +136,30 @@ def test_an_answer_that_another_request_was_to_replace_stays_where_that_one_is_r
     with pytest.raises(type(refusal)):
         scene.run()
     assert scene.kept == (record if stays else None)
+
+
+def test_one_that_was_gone_stays_in_the_journal_until_another_takes_its_place() -> None:
+    """The service may find it again before the next attempt."""
+    record = replace(KNOWN, gone=True)
+    scene = Scene(record, looks=(NotFound("Gone.", status=404),), sends=(NOT_TAKEN,))
+    with pytest.raises(type(NOT_TAKEN)):
+        scene.run()
+    assert scene.kept == record
+
+
+def test_an_operation_is_named_though_the_attempt_ends_while_it_is_written_down() -> None:
+    scene = Scene()
+    write = scene.store.set
+
+    def cut_off(key: str, value: Any, **how: Any) -> None:
+        if value["operation_id"]:
+            raise AirflowTaskTimeout
+        write(key, value, **how)
+
+    scene.store.set = cut_off  # type: ignore[method-assign]
+    with pytest.raises(AirflowTaskTimeout):
+        scene.run()
+    assert any("Operation new could not be written down" in line for line in scene.lines)
 
 
 @pytest.mark.parametrize("cleared", [True, False])

@@ -79,7 +79,8 @@ def deferral(hook: YandexAIStudioHook, context: Context, **parameters: Any) -> T
 
 def resumed(hook: YandexAIStudioHook, context: Context, deferred: TaskDeferred, **parameters: Any) -> str:
     """Resume with what Airflow renders by then."""
-    event = {"operation_id": deferred.trigger.operation_id, "outcome": "ended", "submitted_at": hook.clock() - 60}
+    told = {name: getattr(deferred.trigger, name) for name in ("operation_id", "asked")}
+    event = {**told, "outcome": "ended", "submitted_at": hook.clock() - 60}
     kwargs = {**json.loads(json.dumps(deferred.kwargs)), "event": event}
     operator = task(hook, prompt="a template")
     for name, rendered in {"prompt": None, **parameters}.items():

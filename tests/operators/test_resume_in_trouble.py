@@ -179,7 +179,10 @@ def test_a_turn_to_submit_that_nobody_woke_the_task_for_takes_no_answer_of_anoth
     with pytest.raises(AnotherTurn):
         task.defer(prompt="Tell me of geese.")
     with pytest.raises(TaskDeferralError, match="Nothing is known to be submitted"):
+        lost(task, "Trigger failure", prompt="Tell me of geese.")
+    with pytest.raises(TaskDeferred) as again:
         lost(task, "Trigger timeout", prompt="Tell me of geese.")
+    assert again.value.method_name == "submit_later"
     assert task.store.values  # the answer of the other request stays
 
 

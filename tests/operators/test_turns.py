@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from airflow_provider.yandex_ai_studio.operators.completion import YandexAIStudi
 from airflow_provider.yandex_ai_studio.triggers.bulk import YandexAIStudioBulkTrigger
 from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger
 from faults import Task
-from support import SteppedTime
+from support import API_KEY, CONN_ID, FOLDER, SteppedTime
 
 
 @pytest.fixture
@@ -113,6 +114,41 @@ def test_an_attempt_without_a_turn_ends_at_its_execution_timeout(
     clock.sleep(first.trigger.wake_at - clock.now)
     with pytest.raises(AirflowTaskTimeout, match="nothing was submitted"):
         task.operator().resume_execution(first.method_name, {**first.kwargs, "event": {}}, task.context)
+
+
+def test_an_attempt_that_has_lost_answers_waits_for_no_turn_to_lose_more(task: Task, emulator: Emulator) -> None:
+    emulator.fault("completionAsync", "lost_answer", times=2)
+    spend_the_quota(emulator)
+    with pytest.raises(RateLimited):
+        task.operator().execute(task.context)
+    assert task.submissions == 2
+
+
+def test_a_turn_that_no_triggerer_told_in_time_is_taken_all_the_same(task: Task, emulator: Emulator) -> None:
+    spend_the_quota(emulator)
+    deferral(task.operator(), task.context)
+    emulator.clear_faults()
+    with pytest.raises(TaskDeferred) as caught:
+        task.operator().resume_execution("__fail__", {"error": "Trigger timeout"}, task.context)
+    assert isinstance(caught.value.trigger, YandexAIStudioOperationTrigger)
+    assert task.submissions == 1
+
+
+def test_a_turn_outlasts_a_connection_that_is_away_for_a_moment(
+    task: Task, emulator: Emulator, clock: SteppedTime, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spend_the_quota(emulator)
+    deferred = deferral(task.operator(), task.context)
+    emulator.clear_faults()
+    monkeypatch.delenv(f"AIRFLOW_CONN_{CONN_ID.upper()}")
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        connect(host=emulator.url, password=API_KEY, extra={"folder_id": FOLDER})
+
+    task.hook = YandexAIStudioHook(clock=lambda: clock.now, sleep=sleep)
+    assert isinstance(deferral(task.operator(), task.context, deferred).trigger, YandexAIStudioOperationTrigger)
+    task.hook.get_conn().close()
 
 
 def test_nothing_is_paid_for_at_the_very_end_of_an_attempt(task: Task, emulator: Emulator, clock: SteppedTime) -> None:

@@ -64,7 +64,7 @@ async def events_of(trigger: YandexAIStudioOperationTrigger) -> list[TriggerEven
 
 def said(event: TriggerEvent) -> tuple[str, str]:
     """Return what an event says, after a look at whether it says no more than it should."""
-    assert event.payload.keys() == {"operation_id", "outcome", "submitted_at", "deadline", "api", "returns"}
+    assert event.payload.keys() == {"operation_id", "outcome", "submitted_at", "deadline", "api", "returns", "asked"}
     return event.payload["operation_id"], event.payload["outcome"]
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 
 from airflow_provider.yandex_ai_studio.api.checks import wrong
 from airflow_provider.yandex_ai_studio.bulk import earlier, estimate, finish
@@ -155,7 +155,7 @@ class Attempt:
         )
         try:
             pause = run.go()
-        except AirflowException:
+        except (AirflowException, AirflowTaskTimeout):
             chunks.write_head()  # what was submitted in this hour counts for the next attempt, too
             raise
         chunks.write_head()

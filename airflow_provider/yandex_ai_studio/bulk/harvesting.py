@@ -35,6 +35,9 @@ PATIENCE = 15.0
 QUIET = (1.0, 2.0, 4.0)
 """Seconds until the next round, after one, two or more without an answer."""
 
+LAST_FEW = 3
+"""So many operations may be taken for gone on the word of a trigger alone: nothing else can be read any more."""
+
 SHORTEST_PAUSE, LONGEST_PAUSE = 60.0, 1200.0
 """Seconds until a worker tries again that can't read what the triggerer could: a tenth of the operation's age."""
 
@@ -155,9 +158,11 @@ class Harvesting:
         """
         Tell whether a 404 is the service's word: others are found, or it need not keep the result any longer.
 
-        A gateway that has lost the way to all operations says the same of each, and they are paid for.
+        A gateway that has lost the way to all operations says the same of each, and they are paid for. Of the last few,
+        there are no others to tell by.
         """
-        return is_past_retention("completion", age) or (self._heard and operation_id in self._wakeup.expired)
+        told_apart = self._heard or self._chunks.running <= LAST_FEW
+        return is_past_retention("completion", age) or (told_apart and operation_id in self._wakeup.expired)
 
     def _is_final(self, found: Exception) -> bool:
         """Tell whether an error ends the attempt: nobody has foreseen it, or the trigger met it again and again."""

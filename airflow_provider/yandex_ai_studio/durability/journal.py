@@ -172,6 +172,8 @@ def fate_of(
             return Fate.TAKE
         case NotFound() if gone or is_past_retention(api, age):
             return Fate.SUBMIT_ANEW
+        case NotFound() if late and on_timeout == "resubmit":
+            return Fate.REPLACE
         case _:
             return Fate.WAIT_AGAIN if waits_again else Fate.WAIT
 

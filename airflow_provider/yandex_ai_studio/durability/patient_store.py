@@ -50,7 +50,7 @@ class PatientStore:
                 if number == 0:
                     self._log.warning(
                         "The state of the task can't be read or written (%s). It is tried again for %.0f s; meanwhile "
-                        "nothing is submitted.",
+                        "nothing more is submitted.",
                         within(error),
                         sum(PAUSES),
                     )

@@ -107,6 +107,8 @@ class Submission:
         self._model = model
         self._max_tries = max_tries
         self._log = log
+        self.lost = 0
+        """How many submissions of this attempt were sent, and may have been taken without an answer."""
 
     def run(self) -> Submitted:
         """
@@ -125,13 +127,13 @@ class Submission:
         step = first_step(record, self._fingerprint, cleared=cleared, on_clear=self._policy.on_clear)
         if record is not None:
             self._log.info("Found an earlier submission of this task: %s (%s)", record.operation_id, step.value)
-        fate = None
+        fate, seen = None, None
         if record is not None and step is Step.LOOK:
             fate, seen = self._look(record, cleared)
             if fate not in (Fate.SUBMIT_ANEW, Fate.REPLACE):
                 return self._found(record, fate, seen, cleared)
         self._before()
-        kept = None
+        kept = record if fate is Fate.SUBMIT_ANEW and seen is None else None  # a later look may find it all the same
         if record is not None and (step in (Step.REPLACE, Step.START_OVER) or fate is Fate.REPLACE):
             kept = self._give_up(record)
         pauses = iter(PAUSES)
@@ -198,7 +200,6 @@ class Submission:
         :param kept: An operation with an answer that this submission replaces. Where it is refused, that one stays.
         """
         client = self._hook.get_conn()  # what is wrong with it is no unknown submission
-        lost = 0
         while True:
             intent = Record(
                 self._fingerprint, self._hook.clock(), api=self._api, model=self._model, max_tries=self._max_tries
@@ -214,8 +215,8 @@ class Submission:
                 if not error.arrived:
                     self._strike_out(intent, kept)
                     raise
-                lost += 1
-                if lost == SUBMISSIONS:
+                self.lost += 1
+                if self.lost == SUBMISSIONS:
                     raise
                 self._settle_unknown(intent, str(error), pauses)
                 continue
@@ -232,13 +233,15 @@ class Submission:
         """Write down an id that is known and paid for: a store out of order is no reason to lose it."""
         try:
             self._journal.write(record)
-        except Exception as error:
+        except BaseException as error:  # a timeout of the attempt, too: what is paid for is named somewhere
             self._log.warning(
                 "Operation %s could not be written down (%s). This attempt goes on with it; another one knows no more "
                 "than before.",
                 record.operation_id,
                 within(error),
             )
+            if not isinstance(error, Exception):
+                raise
 
     def _strike_out(self, intent: Record, kept: Record | None) -> None:
         """Nothing was submitted. If that can't be written down, the next attempt suspects more than was."""

@@ -32,6 +32,7 @@ from airflow_provider.yandex_ai_studio.durability.resume import (
     Wakeup,
     deferral_timeout,
     ends_in_triggerer,
+    find_connection,
     last_look,
     limit_of,
     not_waited_for,
@@ -124,7 +125,8 @@ class OperationOperator(GenerationOperator):
         try:
             submitted = submission.run()
         except RateLimited as error:
-            self._wait_for_turn(context, policy.timeout, error)
+            if not submission.lost:  # each attempt may lose so many, and each turn would begin to count anew
+                self._wait_for_turn(context, policy.timeout, error)
             raise
         self._kill_target = (context["ti"], submitted.operation_id, Journal(context.get("task_state_store")))
         self._push_id(context, submitted.operation_id)
@@ -164,14 +166,13 @@ class OperationOperator(GenerationOperator):
         ``dag.test()`` forgets how long it has waited.
         """
         self._end_at_limit(context)  # what is submitted now would be given up at once
+        find_connection(self.hook, self.log)
         self._refused = (refused, self.hook.clock() if since is None else since)
         return self.begin(context)
 
-    def execute_complete(
-        self, context: Context, event: dict[str, Any], *, refused_since: float = 0.0, asked: str | None = None
-    ) -> Any:
+    def execute_complete(self, context: Context, event: dict[str, Any], *, refused_since: float = 0.0) -> Any:
         """Take the answer, once the trigger has said that the wait is over."""
-        self._asked = asked
+        self._asked = event.get("asked") if isinstance(event, dict) else None
         wakeup = Wakeup.of(event, refused_since, self._advice(context))
         self._kill_target = (context["ti"], wakeup.wait.operation_id, Journal(context.get("task_state_store")))
         return self._take_or_wait(context, wakeup, None)
@@ -238,6 +239,8 @@ class OperationOperator(GenerationOperator):
         :raises TaskDeferralError: The trigger can't run, and there is no answer yet; or nothing was submitted.
         """
         wait = self._waited_for(context)
+        if wait is None and isinstance(lost, TaskDeferralTimeout):
+            return self.begin(context)  # it waited for its turn, or the journal knows more than its XCom
         if wait is None:
             raise not_waited_for(lost, None, self._advice(context)) from lost
         self._kill_target = (context["ti"], wait.operation_id, Journal(context.get("task_state_store")))
@@ -391,8 +394,9 @@ class OperationOperator(GenerationOperator):
                 api=wait.api,
                 model=self._tags().get("model"),
                 returns=wait.returns,
+                asked=self._asked,
             ),
             method_name="execute_complete",
-            kwargs={"refused_since": wait.refused_since, "asked": self._asked},
+            kwargs={"refused_since": wait.refused_since},
             timeout=deferral_timeout(wait, self.hook.clock()),
         )

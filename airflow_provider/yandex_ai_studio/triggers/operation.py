@@ -51,6 +51,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
     :param model: The model that it asks, for the metrics.
     :param margin: Without a ``deadline``, how many seconds before Airflow's own timeout to stop.
     :param returns: How often the wait went back to a worker in vain.
+    :param asked: What the task that resumes is to be told again of what it has submitted.
     """
 
     resume_after = least_deferral(__version__)
@@ -67,6 +68,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         "margin",
         "model",
         "returns",
+        "asked",
     )
 
     def __init__(
@@ -81,6 +83,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         margin: float = DEFERRAL_MARGIN.total_seconds(),
         model: str | None = None,
         returns: int = 0,
+        asked: str | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow leaves it untyped
@@ -94,6 +97,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         self.margin = margin
         self.model = model
         self.returns = returns
+        self.asked = asked
         self.timeout_after: datetime | None = None  # the triggerer sets it
         if unknown:
             self.log.warning("Ignoring fields of another release: %s", ", ".join(sorted(unknown)))
@@ -114,7 +118,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
         except Exception as error:
             self.log.warning("Operation %s can't be asked about: %s", self.operation_id, error)
             await self._hold_back(started, stay(self.returns, self.resume_after))
-            yield _event(wait, "broken")  # that is no evidence of a refusal
+            yield self._event(wait, "broken")  # that is no evidence of a refusal
             return
         self.log.info(
             "Operation %s: %s after %.1f s, %.1f s of them here",
@@ -139,7 +143,7 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
             except Exception as error:
                 self.log.warning("The XComs can't be written here (%s); a worker will do it", within(error))
         await self._hold_back(started, stay(self.returns, self.resume_after))
-        yield _event(wait, end.outcome)
+        yield self._event(wait, end.outcome)
 
     async def on_kill(self) -> None:
         """Cancel the operation, if nobody will come for it."""
@@ -170,6 +174,10 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
                 self.operation_id,
                 within(error),
             )
+
+    def _event(self, wait: Wait, outcome: Outcome) -> TriggerEvent:
+        told = Wakeup(replace(wait, returns=wait.returns + 1), outcome).event()
+        return TriggerEvent({**told, "asked": self.asked})  # type: ignore[no-untyped-call] # Airflow leaves it untyped
 
     def _with_a_stay(self, wait: Wait, now: float) -> Wait:
         """Let a wait go on for a while whose deadline is over by this clock, and was not by the worker's."""
@@ -206,11 +214,6 @@ class YandexAIStudioOperationTrigger(BaseTrigger):
                 case End():
                     end = news
         return end
-
-
-def _event(wait: Wait, outcome: Outcome) -> TriggerEvent:
-    wait = replace(wait, returns=wait.returns + 1)
-    return TriggerEvent(Wakeup(wait, outcome).event())  # type: ignore[no-untyped-call] # Airflow leaves it untyped
 
 
 def _utc(seconds: float) -> str:
