@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider.yandex_ai_studio.client.settings import Settings
     from airflow_provider.yandex_ai_studio.client.triggerer import AsyncClient
     from airflow_provider.yandex_ai_studio.client.worker import Client
-    from airflow_provider.yandex_ai_studio.waiting.poller import Turn
+    from airflow_provider.yandex_ai_studio.waiting.listeners import Turn
 
 CANCEL_PATIENCE = 30.0
 """Seconds for a cancellation from an event loop, once it has its turn: as long as Airflow gives an ``on_kill``."""

@@ -1,12 +1,10 @@
-"""How an operator has a text generated: pay once, wait without a worker, take the answer."""
+"""How an operator has a text generated: pay once, and wait without a worker."""
 
 from __future__ import annotations
 
 import math
 import random
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -14,18 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
-from airflow_provider.yandex_ai_studio.answers.delivery import deliver, tell_success
-from airflow_provider.yandex_ai_studio.answers.outcome import Advice, answer_of, final, invalid
-from airflow_provider.yandex_ai_studio.api.models import Message
 from airflow_provider.yandex_ai_studio.api.words import within
-from airflow_provider.yandex_ai_studio.durability.advice import owner_advice
-from airflow_provider.yandex_ai_studio.durability.journal import Journal, fingerprint_of
-from airflow_provider.yandex_ai_studio.durability.kill import (
-    TaskInstanceKey,
-    is_last_attempt,
-    look_who_claims_on_worker,
-)
-from airflow_provider.yandex_ai_studio.durability.patient_store import PatientStore
+from airflow_provider.yandex_ai_studio.durability.journal import Journal
+from airflow_provider.yandex_ai_studio.durability.kill import TaskInstanceKey, look_who_claims_on_worker
 from airflow_provider.yandex_ai_studio.durability.resume import (
     DEFERRAL_MARGIN,
     LostDeferral,
@@ -36,40 +25,21 @@ from airflow_provider.yandex_ai_studio.durability.resume import (
     last_look,
     limit_of,
     not_waited_for,
-    out_of_time,
     turn_delay,
 )
 from airflow_provider.yandex_ai_studio.durability.submission import Submission
-from airflow_provider.yandex_ai_studio.exceptions import (
-    ConfigurationError,
-    InvalidOutput,
-    OperationCancelled,
-    OperationExpired,
-    OperationFailed,
-    OperationTimeout,
-    RateLimited,
-    ServiceUnavailable,
-    YandexAIStudioError,
-)
-from airflow_provider.yandex_ai_studio.operators.base import GenerationOperator
-from airflow_provider.yandex_ai_studio.telemetry import (
-    Metric,
-    Tags,
-    describe,
-    request_attributes,
-    tags_of,
-    tell,
-    telling_failures,
-)
-from airflow_provider.yandex_ai_studio.waiting.decision import Wait, is_past_retention
+from airflow_provider.yandex_ai_studio.exceptions import RateLimited, YandexAIStudioError
+from airflow_provider.yandex_ai_studio.operators.answer import AnswerOperator
+from airflow_provider.yandex_ai_studio.telemetry import Metric, describe, request_attributes, tell, telling_failures
+from airflow_provider.yandex_ai_studio.waiting.decision import Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider.yandex_ai_studio.api.models import Generation, Operation
+    from airflow_provider.yandex_ai_studio.api.models import Operation
 
 
-class OperationOperator(GenerationOperator):
+class OperationOperator(AnswerOperator):
     """
     Submit an operation, and wait for its answer.
 
@@ -78,8 +48,6 @@ class OperationOperator(GenerationOperator):
 
     _kill_target: tuple[TaskInstanceKey, str, Journal] | None = None
     _refused: tuple[int, float] | None = None
-    _asked: str | None = None
-    """What tells the conversation that was submitted from another; None without one."""
 
     def execute(self, context: Context) -> Any:
         """Submit, unless an earlier attempt did; then defer, wait, or return the id."""
@@ -276,108 +244,6 @@ class OperationOperator(GenerationOperator):
                 end = self.hook.wait_for_operation(seen)
                 wakeup, operation = Wakeup(seen, end.outcome), end.operation
         return self._take(context, wakeup.wait, operation)
-
-    def _take(self, context: Context, wait: Wait, operation: Operation, *, counted: bool = False) -> Any:
-        """
-        Take the answer.
-
-        :param counted: It was there when somebody cleared the task, which then most likely has taken it before.
-        """
-        with self._telling(context, wait):
-            generation = answer_of(operation, self._advice(context))
-        return self._deliver(context, generation, wait.operation_id, since=wait.submitted_at, counted=counted)
-
-    @contextmanager
-    def _telling(self, context: Context, wait: Wait) -> Iterator[None]:
-        """Strike out what came to nothing, when that is told; and end the attempt as its author and Airflow would."""
-        try:
-            yield
-        except (OperationCancelled, OperationExpired, OperationFailed) as error:
-            age = self.hook.clock() - wait.submitted_at
-            doubtful = isinstance(error, OperationExpired) and not is_past_retention(wait.api, age)
-            self._strike_out(context, wait.operation_id, doubtful=doubtful)
-            raise
-        except (OperationTimeout, RateLimited, ServiceUnavailable) as error:  # the last two: at the deadline
-            limit = limit_of(self, context["ti"].start_date)
-            if limit is not None and wait.deadline is not None and wait.deadline >= limit:
-                last = is_last_attempt(context["ti"])
-                advice = self._advice(context)
-                raise out_of_time(wait, error, advice, last=last, cancels=self.cancel_on_kill) from error
-            if isinstance(error, OperationTimeout) and self.on_timeout == "fail":
-                raise final(error) from error
-            raise
-
-    def _deliver(
-        self,
-        context: Context,
-        generation: Generation,
-        operation_id: str | None,
-        *,
-        since: float,
-        counted: bool = False,
-    ) -> Any:
-        tags = None if counted else self._tags()
-        beside, advice = self._beside(generation), self._advice(context)
-        deliver(context["ti"], generation, operation_id, self.log, tags=tags, beside=beside, advice=advice)
-        try:
-            value = self.value_of(generation)
-        except InvalidOutput as error:
-            context["ti"].xcom_push("text", generation.text)
-            self._strike_out(context, operation_id)  # else another attempt would take the same answer
-            raise invalid(generation, operation_id, error) from None
-        if tags is not None:
-            tell_success(since, self.hook.clock(), tags)
-        return value
-
-    def _beside(self, generation: Generation) -> dict[str, Any]:
-        """Return the conversation with its answer; none where Airflow renders another one by now."""
-        if self._mark() != self._asked:
-            self.log.warning(
-                "The XCom `messages` is left out: the task's `messages` or `prompt` are not those that were "
-                "submitted, or nobody knows. The answer is taken."
-            )
-            return {}
-        turns = self.conversation()
-        answer = Message("assistant", generation.text or None, tool_calls=generation.tool_calls)
-        return {} if turns is None else {"messages": [*turns, answer.as_dict()]}
-
-    def _mark(self) -> str | None:
-        try:
-            turns = self.conversation()
-        except ConfigurationError:  # a template that gave one before
-            return ""
-        return None if turns is None else fingerprint_of({"turns": turns})
-
-    def _journal(self, context: Context) -> Journal:
-        """Return the journal of this task, with patience for its store. A kill has no time for that."""
-        store = context.get("task_state_store")
-        return Journal(None if store is None else PatientStore(store, self.hook.sleep, self.log))
-
-    def _advice(self, context: Context) -> Advice:
-        return owner_advice(self.on_timeout, self.on_clear, lasting=context.get("task_state_store") is not None)
-
-    def _tags(self) -> Tags:
-        """Return what tells the metrics of this task apart. The connection is not looked up for it."""
-        settings = vars(self.hook).get("settings")
-        return tags_of(self.conn_id, self.model or (settings.model if settings else None))
-
-    def _strike_out(self, context: Context, operation_id: str | None, *, doubtful: bool = False) -> None:
-        """
-        Spare the next attempt a look at what came to nothing: it may not get through, and cost the attempt.
-
-        :param doubtful: It is to look once more: a gateway may have lost the way to what is there.
-        """
-        if operation_id is None:
-            return
-        journal = self._journal(context)
-        try:
-            journal.mark_gone(operation_id) if doubtful else journal.strike_out(operation_id)
-        except Exception as error:
-            self.log.warning(
-                "Operation %s came to nothing, and could not be struck out (%s): another attempt looks at it first.",
-                operation_id,
-                within(error),
-            )
 
     def _defer(self, wait: Wait) -> NoReturn:
         from airflow_provider.yandex_ai_studio.triggers.operation import YandexAIStudioOperationTrigger

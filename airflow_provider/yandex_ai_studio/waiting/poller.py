@@ -12,9 +12,8 @@ import contextvars
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from weakref import WeakKeyDictionary
 
 from airflow_provider.yandex_ai_studio.api import operations
@@ -34,6 +33,11 @@ from airflow_provider.yandex_ai_studio.waiting import schedule
 from airflow_provider.yandex_ai_studio.waiting.deadlines import Deadlines
 from airflow_provider.yandex_ai_studio.waiting.decision import End, Wait, decide, is_doubtful
 from airflow_provider.yandex_ai_studio.waiting.link import Connect, Link
+from airflow_provider.yandex_ai_studio.waiting.listeners import STOPPED, Entry, Errand, News, Turn
+from airflow_provider.yandex_ai_studio.waiting.listeners import PollerStopped as PollerStopped
+from airflow_provider.yandex_ai_studio.waiting.listeners import Recovered as Recovered
+from airflow_provider.yandex_ai_studio.waiting.listeners import StillRunning as StillRunning
+from airflow_provider.yandex_ai_studio.waiting.listeners import Trouble as Trouble
 from airflow_provider.yandex_ai_studio.waiting.turns import Lane, Turns
 
 log = logging.getLogger(__name__)
@@ -42,76 +46,6 @@ LAST_QUESTION = 5.0
 """Seconds that a wait has for one question, when it begins at its deadline or after it."""
 
 Seen = Operation | RequestError | ConfigurationError
-
-
-STOPPED = "The poller of this triggerer stopped before the wait ended."
-
-
-class PollerStopped(Exception):
-    """The poller came to its end before the wait did."""
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """There was no good answer, and the wait goes on. Sent at the 1st, 2nd, 4th, 8th … time in a row."""
-
-    error: RequestError | ConfigurationError
-    times: int
-
-
-@dataclass(frozen=True)
-class Recovered:
-    """The service answers again after a trouble."""
-
-    times: int
-
-
-@dataclass(frozen=True)
-class StillRunning:
-    """The operation was seen running. Sent after a minute, and then each time that the wait has doubled."""
-
-
-News = Trouble | Recovered | StillRunning | End
-Turn = Callable[[], AbstractAsyncContextManager[AsyncClient]]
-"""Waits for a turn, and gives the client to send one request with."""
-
-
-@dataclass(eq=False)
-class _Entry:
-    """
-    :param unanswered: How many questions in a row got no answer.
-    :param report_at: When to say again that the operation runs, in seconds since the epoch.
-    """
-
-    wait: Wait
-    began_at: float
-    report_at: float
-    news: asyncio.Queue[News | Exception] = field(default_factory=asyncio.Queue)
-    listening: bool = True
-    unanswered: int = 0
-
-    @property
-    def lane(self) -> Lane:
-        return Lane(self.wait.api, self.unanswered > 0)
-
-
-ERRANDS = Lane("errands")
-
-
-@dataclass(eq=False)
-class _Errand:
-    """
-    Somebody who wants a turn for something else than how an operation stands.
-
-    :param turn: Gives the client to ask with.
-    """
-
-    turn: asyncio.Future[AsyncClient]
-    lane = ERRANDS
-
-    @property
-    def listening(self) -> bool:
-        return not self.turn.done()
 
 
 class OperationPoller:
@@ -126,11 +60,11 @@ class OperationPoller:
         self._tags = tags_of(conn_id)
         self._link = Link(connect)
         self._budget: schedule.RateBudget | None = None
-        self._turns = Turns[_Entry | _Errand](CONNECTIONS, wanted=lambda entry: entry.listening)
-        self._entries: set[_Entry] = set()
+        self._turns = Turns[Entry | Errand](CONNECTIONS, wanted=lambda entry: entry.listening)
+        self._entries: set[Entry] = set()
         self._visitors = 0
-        self._errands: set[_Errand] = set()
-        self._deadlines = Deadlines[_Entry](
+        self._errands: set[Errand] = set()
+        self._deadlines = Deadlines[Entry](
             wanted=lambda entry: entry.listening,
             tell=lambda entry: entry.news.put_nowait(End("timeout")),  # whatever is under way: a worker looks once more
         )
@@ -159,7 +93,7 @@ class OperationPoller:
             return
         now = time.time()
         wait = wait.begun(now)
-        entry = _Entry(wait, now, now + schedule.FIRST_REPORT)
+        entry = Entry(wait, now, now + schedule.FIRST_REPORT)
         self._entries.add(entry)
         self._begin()
         self._ask_later(entry, schedule.first_delay(now - wait.submitted_at))
@@ -194,7 +128,7 @@ class OperationPoller:
     async def _turn(self, since: float) -> AsyncIterator[AsyncClient]:
         if self.closing:
             raise PollerStopped(STOPPED)
-        errand = _Errand(asyncio.get_running_loop().create_future())
+        errand = Errand(asyncio.get_running_loop().create_future())
         self._errands.add(errand)
         self._turns.put(errand, errand.lane, since)
         self._wake.set()
@@ -225,7 +159,7 @@ class OperationPoller:
                 self._runner.cancel()
             await asyncio.wait({self._runner})
 
-    def _ask_later(self, entry: _Entry, delay: float) -> None:
+    def _ask_later(self, entry: Entry, delay: float) -> None:
         self._turns.put(entry, entry.lane, asyncio.get_running_loop().time() + delay)
         self._wake.set()
 
@@ -240,11 +174,11 @@ class OperationPoller:
                 now = asyncio.get_running_loop().time()
                 if batch := self._turns.take(now, size):
                     self._budget.sent(now, len(batch))
-                if reads := sum(isinstance(entry, _Entry) for entry in batch):
+                if reads := sum(isinstance(entry, Entry) for entry in batch):
                     tell(Metric("reads", reads), tags=self._tags)
                 for entry in batch:
                     self._link.lend(client)
-                    if isinstance(entry, _Errand):
+                    if isinstance(entry, Errand):
                         entry.turn.set_result(client)
                         continue
                     task = asyncio.create_task(self._ask(client, entry))
@@ -323,7 +257,7 @@ class OperationPoller:
         if client.closed or is_doubtful(error, times):
             self._link.doubt(client, error, broken=client.closed)
 
-    async def _ask(self, client: AsyncClient, entry: _Entry) -> None:
+    async def _ask(self, client: AsyncClient, entry: Entry) -> None:
         lane = entry.lane
         try:
             try:
@@ -336,13 +270,13 @@ class OperationPoller:
         except Exception as error:  # a wait that nobody asks about any more would be silent until its deadline
             entry.news.put_nowait(error)
 
-    def _follow_up(self, entry: _Entry, seen: Seen) -> None:
+    def _follow_up(self, entry: Entry, seen: Seen) -> None:
         unanswered = isinstance(seen, RequestError) and seen.status is None
         entry.unanswered = entry.unanswered + 1 if unanswered else 0
         if (delay := self._settle(entry, seen)) is not None:
             self._ask_later(entry, delay)
 
-    async def _question(self, client: AsyncClient, entry: _Entry) -> Seen:
+    async def _question(self, client: AsyncClient, entry: Entry) -> Seen:
         call = operations.read(client.settings.endpoints, entry.wait.api, entry.wait.operation_id)
         try:
             async with asyncio.timeout(schedule.patience(entry.unanswered)):
@@ -361,7 +295,7 @@ class OperationPoller:
             self._link.doubt(client, seen, broken=True)
             return seen
 
-    def _settle(self, entry: _Entry, seen: Seen) -> float | None:
+    def _settle(self, entry: Entry, seen: Seen) -> float | None:
         """Note what came of a question, and tell what is news. Return when to ask again, unless the wait is over."""
         now, troubles = time.time(), entry.wait.troubles
         decision = decide(entry.wait, seen, now=now, random=random.random())
