@@ -11,6 +11,7 @@ import pytest
 from airflow_provider.yandex_ai_studio.api.completion_request import CompletionRequest
 from airflow_provider.yandex_ai_studio.api.models import Message, Usage
 from airflow_provider.yandex_ai_studio.api.output import Output
+from airflow_provider.yandex_ai_studio.bulk.harvesting import LAST_FEW
 from airflow_provider.yandex_ai_studio.bulk.wakeup import Wakeup
 from airflow_provider.yandex_ai_studio.exceptions import ConfigurationError, NotFound, PermissionDenied
 from bulk_scene import AWAY, DENIED, FULL, LOST, MODEL, NO_KEY, NOW, TIMEOUT, USED, Scene, done, failed, taken
@@ -172,20 +173,21 @@ EXPIRED = Wakeup(expired=("op0",))
 
 
 @pytest.mark.parametrize(
-    ("ago", "wakeup", "others", "is_gone"),
+    ("ago", "wakeup", "others", "found", "is_gone"),
     [
-        (10.0, Wakeup(), 1, False),
-        (10.0, Wakeup(expired=("op1",)), 1, False),
-        (10.0, EXPIRED, 1, True),
-        (10.0, EXPIRED, 0, False),  # whoever has lost the way says the same of all
-        (RETENTION + 1, Wakeup(), 0, True),
+        (10.0, Wakeup(), 1, True, False),
+        (10.0, Wakeup(expired=("op1",)), 1, True, False),
+        (10.0, EXPIRED, LAST_FEW, True, True),
+        (10.0, EXPIRED, LAST_FEW, False, False),  # whoever has lost the way says the same of all
+        (10.0, EXPIRED, LAST_FEW - 1, False, True),  # there are no more to tell by
+        (RETENTION + 1, Wakeup(), 0, True, True),
     ],
 )
 def test_an_operation_is_gone_where_the_trigger_says_so_and_others_are_found_or_it_is_older_than_results_are_kept(
-    ago: float, wakeup: Wakeup, others: int, is_gone: bool
+    ago: float, wakeup: Wakeup, others: int, found: bool, is_gone: bool
 ) -> None:
     scene = Scene(1 + others)
-    scene.looks = {"op0": [GONE]}
+    scene.looks = {"op0": [GONE]} | ({} if found else {f"op{number}": [GONE] for number in range(1, 1 + others)})
     chunks = scene.begun(ago=ago)
     chunks.open[0].narrow = False
     scene.harvesting(chunks, wakeup=wakeup, timeout=9 * RETENTION).next(NOW)
